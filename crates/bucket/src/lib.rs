@@ -1,0 +1,1 @@
+//! Token buckets: exact, fair, several acquired as one.

@@ -1,0 +1,1 @@
+//! Cancellation with a cause: tokens, deadlines, claims and scopes.

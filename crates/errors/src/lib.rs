@@ -1,0 +1,1 @@
+//! Errors that say what, when, where, to whom and under which id.

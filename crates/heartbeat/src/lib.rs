@@ -1,0 +1,1 @@
+//! Pulses that cost nothing, and a monitor that tells silence from starvation.

@@ -1,0 +1,1 @@
+//! Replicated and hedged requests with a bound on the extra load.

@@ -1,0 +1,1 @@
+//! Starts wards, watches their pulse, and heals the silent ones.
