@@ -12,6 +12,8 @@ mod mutex;
 
 #[cfg(loom)]
 mod model;
+#[cfg(all(test, loom))]
+mod mutex_models;
 
 pub use imp::{Arc, UnsafeCell, atomic, hint, thread};
 pub use mutex::{Mutex, MutexGuard};

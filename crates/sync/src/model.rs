@@ -24,10 +24,11 @@ pub fn model(name: &str, bound: Option<usize>, f: impl Fn() + Send + Sync + 'sta
     builder.max_branches = 10_000;
     let counted = Arc::clone(&executions);
     builder.check(move || {
-        // Relaxed: a count that is read after the last execution has ended.
+        // ORDERING: Relaxed: a count that is read after the last execution has ended.
         counted.fetch_add(1, Ordering::Relaxed);
         f();
     });
+    // ORDERING: Relaxed: loom runs one execution after the other, all of them on this thread.
     let executions = executions.load(Ordering::Relaxed);
     match bound {
         Some(bound) => {

@@ -1,0 +1,5 @@
+//! The shells under real threads. `cargo test` runs these as stress tests; `cargo xtask tsan` runs them under
+//! ThreadSanitizer, where any two accesses that nothing orders are reported.
+
+#[cfg(feature = "tsan")]
+mod canary;
