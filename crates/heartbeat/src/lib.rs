@@ -1,1 +1,61 @@
-//! Pulses that cost nothing, and a monitor that tells silence from starvation.
+#![doc = include_str!("../README.md")]
+
+mod events;
+mod every;
+mod expect;
+mod health;
+mod monitor;
+mod names;
+mod planes;
+#[cfg(all(test, loom))]
+mod planes_models;
+mod pulse;
+mod watched;
+mod word;
+#[cfg(all(test, loom))]
+mod word_models;
+
+use std::sync::Arc;
+
+pub use events::{Change, Events, PulseId};
+pub use every::{During, Every};
+pub use expect::{ClassError, Expect};
+pub use health::Health;
+pub use monitor::{Class, Monitor};
+pub use pulse::{Beat, Beats, Pulse, pulse};
+pub use watched::{Unit, Watched};
+
+/// Says that all is well.
+///
+/// The one thing that this crate asks of a type: a worker takes a `&impl Heartbeat`, or a `&dyn Heartbeat`, and does not
+/// care who listens.
+///
+/// # Contract
+///
+/// `beat` never waits, never fails and never panics, whoever listens or does not, and is cheap enough for an inner loop.
+/// It may be called from any thread that has the reference. Beats may coalesce; the last one is never lost.
+pub trait Heartbeat {
+    /// Says that the caller is alive, here and now.
+    fn beat(&self);
+}
+
+impl<H: Heartbeat + ?Sized> Heartbeat for &H {
+    #[inline]
+    fn beat(&self) {
+        (**self).beat();
+    }
+}
+
+impl<H: Heartbeat + ?Sized> Heartbeat for Arc<H> {
+    #[inline]
+    fn beat(&self) {
+        (**self).beat();
+    }
+}
+
+impl<H: Heartbeat + ?Sized> Heartbeat for Box<H> {
+    #[inline]
+    fn beat(&self) {
+        (**self).beat();
+    }
+}

@@ -1,0 +1,237 @@
+//! What a monitor tells those who listen.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use evenkeel_sync::Mutex;
+use futures_core::Stream;
+
+use crate::names::Names;
+use crate::planes::{News, Place};
+use crate::{Health, Monitor};
+
+/// Which pulse: unique in its monitor for the life of the process, short of 2³² pulses in one slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PulseId {
+    pub(crate) block: u32,
+    pub(crate) place: Place,
+}
+
+impl PulseId {
+    /// The monitor's own pulse, which is [`Health::Stalled`] when the monitor did not run in time.
+    pub const MONITOR: Self = Self {
+        block: u32::MAX,
+        place: Place {
+            slot: u32::MAX,
+            generation: 0,
+        },
+    };
+}
+
+/// A pulse fares otherwise than before.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Change {
+    /// Which pulse.
+    pub pulse: PulseId,
+    /// The name it was registered by.
+    pub name: Arc<str>,
+    /// How it fares now.
+    pub health: Health,
+}
+
+/// Hands changes to the listeners.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    names: Mutex<Names>,
+    queues: Mutex<Vec<Weak<Queue>>>,
+}
+
+/// What one listener has not read yet.
+struct Queue {
+    state: Mutex<QueueState>,
+}
+
+#[derive(Default)]
+struct QueueState {
+    changes: VecDeque<Change>,
+    missed: u64,
+    waker: Option<Waker>,
+    closed: bool,
+}
+
+/// A listener that does not read keeps so many changes, and loses the oldest.
+const BACKLOG: usize = 1 << 18;
+
+/// Wakers to call once no lock is held.
+#[must_use]
+#[derive(Default)]
+pub(crate) struct Wakers(Vec<Waker>);
+
+impl Wakers {
+    pub(crate) fn wake(self) {
+        for waker in self.0 {
+            waker.wake();
+        }
+    }
+}
+
+impl Outbox {
+    pub(crate) fn name(&self, name: &str) -> u32 {
+        self.names.lock().add(name)
+    }
+
+    pub(crate) fn forget(&self, name: u32) {
+        self.names.lock().remove(name);
+    }
+
+    pub(crate) fn name_of(&self, name: u32) -> Arc<str> {
+        self.names.lock().get(name)
+    }
+
+    /// Queues a change of a pulse. Called with the lock of its planes held, so that changes of one pulse keep their
+    /// order.
+    pub(crate) fn put(&self, block: u32, news: News, wakers: &mut Wakers) {
+        let queues = self.queues.lock();
+        if !queues.is_empty() {
+            let change = Change {
+                pulse: PulseId {
+                    block,
+                    place: news.place,
+                },
+                name: self.name_of(news.name),
+                health: news.health,
+            };
+            put(&queues, &change, wakers);
+        }
+    }
+
+    pub(crate) fn put_own(&self, health: Health) {
+        let mut wakers = Wakers::default();
+        let change = Change {
+            pulse: PulseId::MONITOR,
+            name: "monitor".into(),
+            health,
+        };
+        put(&self.queues.lock(), &change, &mut wakers);
+        wakers.wake();
+    }
+
+    /// No more changes will come.
+    pub(crate) fn close(&self) {
+        let mut wakers = Wakers::default();
+        for queue in self.queues.lock().iter().filter_map(Weak::upgrade) {
+            let mut state = queue.state.lock();
+            state.closed = true;
+            wakers.0.extend(state.waker.take());
+        }
+        wakers.wake();
+    }
+
+    fn listen(&self) -> Arc<Queue> {
+        let queue = Arc::new(Queue {
+            state: Mutex::default(),
+        });
+        let mut queues = self.queues.lock();
+        queues.retain(|queue| queue.strong_count() > 0);
+        queues.push(Arc::downgrade(&queue));
+        queue
+    }
+}
+
+fn put(queues: &[Weak<Queue>], change: &Change, wakers: &mut Wakers) {
+    for queue in queues.iter().filter_map(Weak::upgrade) {
+        let mut state = queue.state.lock();
+        if state.changes.len() >= BACKLOG {
+            state.changes.pop_front();
+            state.missed += 1;
+        }
+        state.changes.push_back(change.clone());
+        wakers.0.extend(state.waker.take());
+    }
+}
+
+/// The changes of all pulses of a monitor since [`Monitor::events`] was called. Also a [`Stream`] of [`Change`].
+///
+/// One loop over it watches any number of pulses. What it hands out is what was so when it was found; ask
+/// [`Monitor::health`] just before acting on it.
+///
+/// Keeps the monitor running.
+#[must_use = "events do nothing unless they are awaited"]
+pub struct Events {
+    monitor: Monitor,
+    queue: Arc<Queue>,
+}
+
+impl Events {
+    pub(crate) fn new(monitor: Monitor, outbox: &Outbox) -> Self {
+        Self {
+            queue: outbox.listen(),
+            monitor,
+        }
+    }
+
+    /// Waits for the next change; `None` once the monitor's runtime has shut down.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a dropped call loses nothing.
+    pub async fn next(&mut self) -> Option<Change> {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// The next change if it is there already.
+    pub fn try_next(&mut self) -> Option<Change> {
+        self.queue.state.lock().changes.pop_front()
+    }
+
+    /// How many changes were dropped, oldest first, because more than 2¹⁸ were left unread. Go by
+    /// [`Monitor::snapshot`] then.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.queue.state.lock().missed
+    }
+
+    /// The monitor that is listened to.
+    #[must_use]
+    pub fn monitor(&self) -> &Monitor {
+        &self.monitor
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Change>> {
+        let mut state = self.queue.state.lock();
+        if let Some(change) = state.changes.pop_front() {
+            return Poll::Ready(Some(change));
+        }
+        if state.closed {
+            return Poll::Ready(None);
+        }
+        let old = match &state.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => None,
+            _ => state.waker.replace(cx.waker().clone()),
+        };
+        drop(state);
+        drop(old);
+        Poll::Pending
+    }
+}
+
+impl Stream for Events {
+    type Item = Change;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Change>> {
+        self.poll(cx)
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events")
+            .field("missed", &self.missed())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,27 @@
+//! What a monitor says of a pulse.
+
+/// How a pulse fares, as its monitor sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Health {
+    /// Registered and not heard yet, within the start limit of its class.
+    Starting,
+    /// Beats in time, or [parked](crate::Watched::parked) on purpose.
+    Live,
+    /// In a [unit](crate::Watched::unit) of work, within its limit.
+    Busy,
+    /// Not heard for a timeout, or over the limit of a unit or of the start.
+    Silent,
+    /// The monitor itself did not run in time. It witnessed nothing meanwhile, so it holds no silence against anybody.
+    Stalled,
+    /// The handle is gone: the worker returned, was cancelled, or panicked.
+    Closed,
+}
+
+impl Health {
+    /// Whether this asks for somebody to act.
+    #[must_use]
+    pub fn is_alarm(self) -> bool {
+        matches!(self, Self::Silent)
+    }
+}

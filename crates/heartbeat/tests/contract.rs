@@ -1,0 +1,460 @@
+//! What a user can see, on a paused clock.
+
+#![cfg(not(loom))]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_heartbeat::{
+    Change, ClassError, Events, Expect, Health, Heartbeat, Monitor, PulseId, Watched, pulse,
+};
+use tokio::time::{Instant, advance, sleep, timeout};
+
+const T: Duration = Duration::from_secs(2);
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn watched(within: Duration) -> (Monitor, Events, Watched) {
+    let monitor = Monitor::new();
+    let events = monitor.events();
+    let pulse = monitor
+        .class(Expect::within(within))
+        .unwrap()
+        .register("worker");
+    (monitor, events, pulse)
+}
+
+async fn nothing(events: &mut Events, during: Duration) {
+    let heard = timeout(during, events.next()).await;
+    assert!(heard.is_err(), "unexpected {heard:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_beat_before_the_first_poll_is_kept() {
+    let (pulse, mut beats) = pulse();
+    pulse.beat();
+    assert_eq!(beats.next().await.unwrap().count, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_beats_are_one_item_with_their_count() {
+    let (pulse, mut beats) = pulse();
+    for _ in 0..1_000 {
+        pulse.beat();
+    }
+    assert_eq!(beats.next().await.unwrap().count, 1_000);
+    assert!(timeout(ms(1), beats.next()).await.is_err());
+    pulse.beat();
+    assert_eq!(beats.next().await.unwrap().count, 1);
+    assert_eq!(beats.total(), 1_001);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_beat_is_heard_before_the_close() {
+    let (pulse, mut beats) = pulse();
+    pulse.beat();
+    drop(pulse);
+    assert!(beats.is_closed());
+    assert_eq!(beats.next().await.unwrap().count, 1);
+    assert_eq!(beats.next().await, None);
+    assert_eq!(beats.next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_closes_the_pulse() {
+    let (pulse, mut beats) = pulse();
+    let worker = tokio::spawn(async move {
+        pulse.beat();
+        sleep(ms(5)).await;
+        panic!("on purpose");
+    });
+    assert_eq!(beats.next().await.unwrap().count, 1);
+    assert_eq!(beats.next().await, None);
+    assert!(worker.await.unwrap_err().is_panic());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_next_loses_no_beat() {
+    let (pulse, mut beats) = pulse();
+    for n in 1..100 {
+        let next = timeout(ms(1), beats.next());
+        assert!(next.await.is_err());
+        pulse.beat();
+        assert_eq!(beats.reach(n).await, Some(n));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_nth_beat_can_be_waited_for() {
+    let (pulse, mut beats) = pulse();
+    let worker = tokio::spawn(async move {
+        sleep(Duration::from_secs(3_600)).await; // slow to start
+        for _ in 0..3 {
+            pulse.beat();
+            sleep(ms(1)).await;
+        }
+    });
+    assert_eq!(beats.reach(3).await, Some(3));
+    assert_eq!(beats.reach(2).await, Some(3), "heard already");
+    assert_eq!(beats.reach(4).await, None, "the worker has returned");
+    worker.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_found_in_one_to_one_and_a_quarter_timeouts() {
+    for within in [40, 41, 47, 100, 333, 2_000, 60_000].map(ms) {
+        let (_monitor, mut events, pulse) = watched(within);
+        // At every phase of the scan.
+        for phase in 0..40 {
+            pulse.beat();
+            sleep(within / 2 + within * phase / 500).await;
+            pulse.beat();
+            let beaten = Instant::now();
+            let change = events.next().await.unwrap();
+            assert_eq!(change.health, Health::Silent);
+            let after = beaten.elapsed();
+            assert!(after >= within, "{after:?} is early for {within:?}");
+            assert!(after <= within * 5 / 4, "{after:?} is late for {within:?}");
+            pulse.beat();
+            assert_eq!(events.next().await.unwrap().health, Health::Live);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pulse_that_beats_in_time_is_never_silent() {
+    let (_monitor, mut events, pulse) = watched(T);
+    let worker = tokio::spawn(async move {
+        for _ in 0..1_000 {
+            pulse.beat();
+            sleep(T - ms(1)).await;
+        }
+    });
+    let change = events.next().await.unwrap();
+    assert_eq!(change.health, Health::Closed);
+    worker.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_hang_is_one_alarm_and_one_recovery() {
+    let (monitor, mut events, pulse) = watched(T);
+    pulse.beat();
+    let change = events.next().await.unwrap();
+    assert_eq!(change.pulse, pulse.id());
+    assert_eq!(&*change.name, "worker");
+    assert_eq!(change.health, Health::Silent);
+    assert_eq!(monitor.health(change.pulse), Health::Silent);
+    nothing(&mut events, T * 100).await;
+    pulse.beat();
+    assert_eq!(
+        monitor.health(change.pulse),
+        Health::Live,
+        "read before the scan"
+    );
+    assert_eq!(events.next().await.unwrap().health, Health::Live);
+    nothing(&mut events, T / 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_handle_is_closed_at_once() {
+    let (monitor, mut events, pulse) = watched(T);
+    let id = pulse.id();
+    let worker = tokio::spawn(async move {
+        pulse.beat();
+        panic!("on purpose");
+    });
+    assert!(worker.await.unwrap_err().is_panic());
+    assert_eq!(monitor.health(id), Health::Closed);
+    assert_eq!(events.try_next().unwrap().health, Health::Closed);
+    nothing(&mut events, T * 3).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_used_again_inherits_nothing() {
+    let monitor = Monitor::new();
+    let mut events = monitor.events();
+    let class = monitor.class(Expect::within(T)).unwrap();
+    let first = class.register("first");
+    first.beat();
+    sleep(T * 2).await;
+    assert_eq!(first.health(), Health::Silent);
+    let old = first.id();
+    drop(first);
+    let second = class.register("second");
+    assert_ne!(second.id(), old);
+    assert_eq!(second.health(), Health::Starting);
+    assert_eq!(monitor.health(old), Health::Closed);
+    let heard: Vec<Health> = std::iter::from_fn(|| events.try_next())
+        .map(|change| change.health)
+        .collect();
+    assert_eq!(heard, [Health::Silent, Health::Closed]);
+    nothing(&mut events, T - ms(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewed_pulse_starts_afresh_in_its_slot() {
+    let (monitor, mut events, mut pulse) = watched(T);
+    let _ = pulse.unit(ms(1));
+    sleep(T * 2).await;
+    let old = pulse.id();
+    assert_eq!(events.try_next().unwrap().health, Health::Silent);
+    pulse.renew();
+    assert_ne!(pulse.id(), old);
+    assert_eq!(pulse.health(), Health::Starting);
+    assert_eq!(monitor.health(old), Health::Closed);
+    pulse.beat();
+    assert_eq!(pulse.health(), Health::Live);
+    assert_eq!(events.next().await.unwrap().pulse, pulse.id());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_never_starts_has_a_limit_of_its_own() {
+    let monitor = Monitor::new();
+    let mut events = monitor.events();
+    let expect = Expect::within(T).start_within(T * 10);
+    let pulse = monitor.class(expect).unwrap().register("slow to start");
+    let made = Instant::now();
+    sleep(T * 9).await;
+    assert_eq!(pulse.health(), Health::Starting);
+    assert_eq!(events.next().await.unwrap().health, Health::Silent);
+    assert!(made.elapsed() >= T * 10 && made.elapsed() <= T * 11);
+    pulse.beat();
+    assert_eq!(events.next().await.unwrap().health, Health::Live);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_is_busy_within_its_limit_and_silent_past_it() {
+    for limit in [40, 100, 2_000, 7_000].map(ms) {
+        let (_monitor, mut events, pulse) = watched(limit.min(T));
+        pulse.beat();
+        sleep(ms(333)).await;
+        while events.try_next().is_some() {}
+        let entered = Instant::now();
+        let unit = pulse.unit(limit);
+        sleep(limit - ms(1)).await;
+        assert_eq!(pulse.health(), Health::Busy);
+        loop {
+            let change = events.next().await.unwrap();
+            if change.health == Health::Silent {
+                break;
+            }
+        }
+        let after = entered.elapsed();
+        assert!(
+            after >= limit && after <= limit * 5 / 4,
+            "{after:?} for {limit:?}"
+        );
+        pulse.beat();
+        assert_eq!(pulse.health(), Health::Silent, "a beat grants no time");
+        drop(unit);
+        assert_eq!(pulse.health(), Health::Live, "leaving is a beat");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inner_unit_grants_the_outer_no_time() {
+    let (_monitor, mut events, pulse) = watched(T);
+    let entered = Instant::now();
+    let _outer = pulse.unit(T * 4);
+    for _ in 0..3 {
+        let _inner = pulse.unit(T * 100);
+        sleep(T).await;
+    }
+    assert_eq!(pulse.health(), Health::Busy);
+    assert_eq!(events.next().await.unwrap().health, Health::Silent);
+    assert!(entered.elapsed() >= T * 4 && entered.elapsed() <= T * 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn units_may_end_in_any_order() {
+    let (_monitor, mut events, pulse) = watched(T);
+    let outer = pulse.unit(T * 2);
+    let inner = pulse.unit(T * 50);
+    drop(outer);
+    nothing(&mut events, T * 20).await;
+    assert_eq!(pulse.health(), Health::Busy);
+    drop(inner);
+    assert_eq!(events.next().await.unwrap().health, Health::Silent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_worker_may_be_silent() {
+    let (_monitor, mut events, pulse) = watched(T);
+    let parked = pulse.parked();
+    nothing(&mut events, T * 1_000).await;
+    assert_eq!(pulse.health(), Health::Live);
+    drop(parked);
+    assert_eq!(events.next().await.unwrap().health, Health::Silent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jump_of_the_clock_is_held_against_nobody() {
+    let (monitor, mut events, pulse) = watched(T);
+    let unit = monitor.class(Expect::within(T)).unwrap();
+    let unit = unit.register("in a unit");
+    let _unit = unit.unit(T);
+    pulse.beat();
+    sleep(T / 2).await;
+    advance(Duration::from_secs(3_600)).await;
+    let woken = Instant::now();
+    let change = events.next().await.unwrap();
+    assert_eq!(
+        (change.pulse, change.health),
+        (PulseId::MONITOR, Health::Stalled)
+    );
+    let mut heard = Vec::new();
+    while heard.len() < 3 {
+        heard.push(events.next().await.unwrap());
+    }
+    assert_eq!(
+        (heard[0].pulse, heard[0].health),
+        (PulseId::MONITOR, Health::Live)
+    );
+    // What was witnessed before the jump still counts; a real hang is found soon after.
+    assert!(
+        heard[1..]
+            .iter()
+            .all(|change| change.health == Health::Silent)
+    );
+    assert!(woken.elapsed() >= T / 2 && woken.elapsed() <= T * 5 / 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_often_the_monitor_stalls_a_beating_worker_is_not_silent() {
+    let (_monitor, mut events, pulse) = watched(T);
+    let worker = async {
+        loop {
+            pulse.beat();
+            sleep(T / 3).await;
+        }
+    };
+    let clock = async {
+        for n in 0..200_u32 {
+            sleep(ms(u64::from(n) * 7)).await;
+            advance(T * (n % 5)).await;
+        }
+    };
+    tokio::select! {
+        () = worker => unreachable!(),
+        () = clock => {}
+    }
+    while let Some(change) = events.try_next() {
+        assert_eq!(change.pulse, PulseId::MONITOR, "false alarm: {change:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn beats_while_something_is_awaited() {
+    let (_monitor, mut events, pulse) = watched(T);
+    let mut every = pulse.every(T / 2);
+    let nothing_said = nothing(&mut events, T * 10);
+    every.during(nothing_said).await;
+    assert_eq!(
+        events.next().await.unwrap().health,
+        Health::Silent,
+        "nothing beats outside"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_schedule_runs_on_from_wait_to_wait() {
+    let (pulse, mut beats) = pulse();
+    let mut every = pulse.every(ms(1_000));
+    for _ in 0..35 {
+        every.during(sleep(ms(100))).await;
+    }
+    assert_eq!(beats.next().await.unwrap().count, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn extremes_neither_panic_nor_alarm() {
+    for period in [Duration::ZERO, Duration::MAX] {
+        let (pulse, _beats) = pulse();
+        pulse.every(period).during(sleep(ms(10))).await;
+    }
+    let (_monitor, mut events, pulse) = watched(Duration::MAX);
+    pulse.beat();
+    let unit = pulse.unit(Duration::MAX);
+    nothing(&mut events, Duration::from_secs(86_400 * 365)).await;
+    drop(unit);
+    let _unit = pulse.unit(Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_class_is_refused_at_construction() {
+    let monitor = Monitor::new();
+    for within in [Duration::ZERO, ms(39)] {
+        let refused = monitor.class(Expect::within(within));
+        assert_eq!(refused.unwrap_err(), ClassError::TooShort(within));
+    }
+    let refused = std::thread::spawn(move || monitor.class(Expect::within(T)).unwrap_err());
+    assert_eq!(refused.join().unwrap(), ClassError::NoRuntime);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_loop_watches_a_hundred_thousand_pulses() {
+    let monitor = Monitor::new();
+    let mut events = monitor.events();
+    let class = monitor.class(Expect::within(T)).unwrap();
+    let pulses: Vec<Watched> = (0..100_000).map(|_| class.register("ward")).collect();
+    for pulse in &pulses {
+        pulse.beat();
+    }
+    sleep(T / 2).await;
+    for (n, pulse) in pulses.iter().enumerate() {
+        if n % 1_000 != 7 {
+            pulse.beat();
+        }
+    }
+    sleep(T * 3 / 4).await;
+    let mut silent = Vec::new();
+    while let Some(Change { pulse, health, .. }) = events.try_next() {
+        assert_eq!(health, Health::Silent);
+        silent.push(pulse);
+    }
+    silent.sort();
+    let mut expected: Vec<PulseId> = pulses
+        .iter()
+        .skip(7)
+        .step_by(1_000)
+        .map(Watched::id)
+        .collect();
+    expected.sort();
+    assert_eq!(silent, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_handle_closes_with_the_last() {
+    let (monitor, _events, pulse) = watched(T);
+    let id = pulse.id();
+    let pulse = Arc::new(pulse);
+    let other = Arc::clone(&pulse);
+    drop(pulse);
+    other.beat();
+    assert_eq!(monitor.health(id), Health::Live);
+    drop(other);
+    assert_eq!(monitor.health(id), Health::Closed);
+}
+
+#[test]
+fn a_runtime_that_shuts_down_ends_the_events() {
+    let monitor = Monitor::new();
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+    };
+    let first = runtime();
+    let mut events = monitor.events();
+    let class = first.block_on(async { monitor.class(Expect::within(T)).unwrap() });
+    let pulse = class.register("worker");
+    first.block_on(tokio::task::yield_now());
+    drop(first);
+    pulse.beat();
+    runtime().block_on(async {
+        assert!(events.next().await.is_none());
+    });
+}
