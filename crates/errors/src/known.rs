@@ -57,13 +57,19 @@ use std::time::Duration;
 /// assert_eq!(error.code().to_string(), "shop.orders/not-found");
 /// assert_eq!(error.code().status().http(), 404);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an error that was thought of",
+    label = "`Known` is not implemented for `{Self}`",
+    note = "if it is expected here, say what it means: `.raise(known)`, or `.raise_if(..)` if only in part",
+    note = "if it is not, say so: `.bug()`"
+)]
 pub trait Known: Error + Send + Sync + 'static {
     /// What this error is called, for machines.
     fn code(&self) -> Code;
 
     /// What to tell whoever made the request. Without it they are told the title of the [`Status`].
     ///
-    /// Must not hold what they may not see. It is for people: the code is for programs.
+    /// Must not hold what they may not see. It is for people; programs have the code.
     fn user_message(&self) -> Option<Cow<'static, str>> {
         None
     }
