@@ -138,7 +138,8 @@ pub trait ResultExt: Sized + Outcome {
         self.raise_if(|error| Some(known(error)))
     }
 
-    /// [`raise`](Self::raise) if `known` recognises the error, else [`bug`](Self::bug).
+    /// [`raise`](Self::raise) if `known` recognises the error. If it does not, a report goes on as by
+    /// [`trail`](Self::trail), and any other error is a [`bug`](Self::bug).
     ///
     /// # Errors
     ///
@@ -156,7 +157,7 @@ pub trait ResultExt: Sized + Outcome {
             Ok(value) => Ok(value),
             Err(error) => Err(match known(&error) {
                 Some(known) => Report::cause_at(error, place).raise(known),
-                None => Report::bug_at(error, place),
+                None => Report::unrecognised_at(error, place),
             }),
         }
     }

@@ -58,10 +58,8 @@ use std::time::Duration;
 /// assert_eq!(error.code().status().http(), 404);
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not an error that was thought of",
-    label = "`Known` is not implemented for `{Self}`",
-    note = "if it is expected here, say what it means: `.raise(known)`, or `.raise_if(..)` if only in part",
-    note = "if it is not, say so: `.bug()`"
+    message = "`{Self}` is not `Known`",
+    label = "not `Known`: over an expected error `.raise(..)` one that is, and call any other a `.bug()`"
 )]
 pub trait Known: Error + Send + Sync + 'static {
     /// What this error is called, for machines.

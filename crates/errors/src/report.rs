@@ -216,6 +216,13 @@ impl Report {
         }
     }
 
+    pub(crate) fn unrecognised_at<E: Into<Foreign> + 'static>(error: E, place: Place) -> Self {
+        match existing(error) {
+            Ok(report) => report.hop(place),
+            Err(error) => Self::with_head(What::Bug(error), place),
+        }
+    }
+
     /// Adds the place unless the report was made there just now, by the conversion that came before the hop.
     pub(crate) fn hop(mut self, place: Place) -> Self {
         let fresh = self.0.trail.hops() == 0 && self.0.place == place;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::panic::{Location, UnwindSafe, catch_unwind};
+use std::panic::{UnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
@@ -130,6 +130,19 @@ mod known_and_bug {
     }
 
     #[test]
+    fn raise_if_lets_a_report_go_on_that_it_does_not_recognise() {
+        let raise = |report: Report| {
+            let recognise = |r: &Report| r.downcast_ref::<Gone>().map(|_| JobError(8));
+            Err::<(), _>(report).raise_if(recognise).unwrap_err()
+        };
+        assert_eq!(raise(Report::new(Gone)).code(), Some(JobError(8).code()));
+        let other = raise(Report::new(Stopped));
+        assert_eq!(other.code(), Some(Stopped.code()));
+        assert_eq!(story(&other).len(), 2, "the place is noted");
+        assert_eq!(raise(Report::bug("x")).kind(), Kind::Bug);
+    }
+
+    #[test]
     fn a_bug_stays_one_below_whatever_is_raised_over_it() {
         let report = broken_pipe().bug().raise(JobError(3)).unwrap_err();
         assert_eq!(
@@ -181,129 +194,6 @@ mod known_and_bug {
         assert_eq!(Report::new(Stopped).severity(), Severity::Info);
         assert_eq!(Report::bug("x").severity(), Severity::Error);
         assert_eq!(Report::bug("x").raise(Stopped).severity(), Severity::Error);
-    }
-}
-
-mod places {
-    use super::*;
-
-    /// The line on which this is called.
-    #[track_caller]
-    fn line() -> u32 {
-        Location::caller().line()
-    }
-
-    #[test]
-    fn every_way_to_make_a_report_names_the_line_of_its_caller() {
-        let known = || Err::<(), _>(JobError(1));
-        let of_error: [(u32, Result<(), Report>); 12] = [
-            (line(), Err(Report::new(Gone))),
-            (line(), Err(Report::from(Gone))),
-            (line(), Err(Gone.into())),
-            (line(), Err(Report::bug("text"))),
-            (line(), known().trail()),
-            (line(), known().note("n")),
-            (line(), known().note_with(|| String::from("n"))),
-            (line(), broken_pipe().raise(Gone)),
-            (line(), broken_pipe().raise_with(|_| Gone)),
-            (line(), broken_pipe().raise_if(|_| Some(Gone))),
-            (line(), broken_pipe().raise_if(|_| None::<Gone>)),
-            (line(), broken_pipe().bug()),
-        ];
-        let of_option: [(u32, Result<(), Report>); 2] =
-            [(line(), None.raise(Gone)), (line(), None.bug())];
-        for (line, result) in of_error.into_iter().chain(of_option) {
-            let report = result.unwrap_err();
-            assert_eq!(
-                (report.place().file(), report.place().line()),
-                (file!(), line)
-            );
-            let place = format!("{}:{line}:", file!());
-            for step in story(&report) {
-                assert!(
-                    step.text("at").starts_with(&place),
-                    "{step:?} is not on line {line}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn question_mark_on_a_known_error_names_its_line() {
-        let mut at = 0;
-        let mut job = || -> Result<(), Report> {
-            at = line() + 1;
-            Err(Gone)?;
-            Ok(())
-        };
-        assert_eq!(job().unwrap_err().place().line(), at);
-    }
-
-    #[tokio::test]
-    async fn a_place_inside_an_async_function_is_that_line() {
-        async fn fails() -> Result<(), JobError> {
-            tokio::task::yield_now().await;
-            Err(JobError(1))
-        }
-        const IN_JOB: u32 = line!() + 2;
-        async fn job() -> Result<(), Report> {
-            fails().await?;
-            Ok(())
-        }
-        assert_eq!(job().await.unwrap_err().place().line(), IN_JOB);
-        let (at, report) = (line(), fails().await.trail().unwrap_err());
-        assert_eq!(report.place().line(), at);
-    }
-
-    #[test]
-    fn a_place_inside_a_macro_is_where_the_macro_is_used() {
-        macro_rules! fail {
-            () => {
-                Report::bug("made by a macro")
-            };
-        }
-        let (at, report) = (line(), fail!());
-        assert_eq!(report.place().line(), at);
-    }
-
-    #[test]
-    fn hops_and_remarks_stand_in_the_order_in_which_they_were_made() {
-        let report = broken_pipe().bug();
-        let report = report
-            .trail()
-            .note("first")
-            .trail()
-            .raise(Gone)
-            .trail()
-            .unwrap_err();
-        let kinds: Vec<_> = story(&report)
-            .into_iter()
-            .map(|step| match step {
-                Json::Object(members) => members[0].0.clone(),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(kinds, ["by", "error", "by", "note", "by", "error"]);
-    }
-
-    #[test]
-    fn a_known_error_that_becomes_a_report_at_its_first_hop_names_the_place_once() {
-        let report = Err::<(), _>(Gone).trail().unwrap_err();
-        assert_eq!(story(&report).len(), 1);
-    }
-
-    #[test]
-    fn ten_thousand_hops_keep_six_and_count_the_rest() {
-        let mut report = Report::bug("lost");
-        for _ in 0..10_000 {
-            report = report.trail();
-        }
-        let story = story(&report);
-        assert_eq!(story.len(), 8);
-        assert_eq!(
-            story[3],
-            Json::Object(vec![("elided".into(), Json::Number(9_994))])
-        );
     }
 }
 

@@ -1,5 +1,6 @@
 //! The event that a subscriber sees. One test, since a process has one global subscriber.
-#![cfg(all(feature = "tracing", not(loom)))]
+#![cfg(not(loom))]
+#![cfg(feature = "tracing")]
 
 mod json;
 
