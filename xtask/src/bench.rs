@@ -16,6 +16,10 @@ pub(crate) fn run(check: &Check, area: Option<&str>, json: bool) -> Checked {
     ];
     let mut command = check.cargo(costs);
     command.arg("--").args(area).args(json.then_some("--json"));
+    // With it, a peer that takes backtraces would be measured by them.
+    command
+        .env_remove("RUST_BACKTRACE")
+        .env_remove("RUST_LIB_BACKTRACE");
     match command
         .status()
         .map_err(|error| format!("the benchmark did not start: {error}"))?

@@ -3,3 +3,4 @@
 
 #[cfg(feature = "tsan")]
 mod canary;
+mod heartbeat;
