@@ -1,1 +1,24 @@
-//! Token buckets: exact, fair, several acquired as one.
+#![doc = include_str!("../README.md")]
+
+mod all;
+mod bucket;
+mod counter;
+#[cfg(all(test, loom))]
+mod counter_models;
+mod denied;
+#[cfg(feature = "errors")]
+mod known;
+mod limiter;
+mod line;
+#[cfg(all(test, loom))]
+mod line_models;
+mod rate;
+mod scale;
+mod set;
+mod time;
+
+pub use all::{All, Member};
+pub use bucket::{Bucket, Level};
+pub use denied::{Denied, Grant, Refusal};
+pub use limiter::{AnyLimiter, Limiter};
+pub use rate::Rate;

@@ -1,0 +1,183 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::slice;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use evenkeel_sync::Arc;
+use tokio::time::Instant;
+
+use crate::counter::Ask;
+use crate::denied::Name;
+use crate::line::{Gate, Limit};
+use crate::set::{Set, deny};
+use crate::{Denied, Grant, Limiter, Rate, time};
+
+/// A token bucket: it holds at most `depth` tokens and refills at `rate`. Clones share it.
+///
+/// It starts full. Over any time W it grants no more than `depth` + `rate` x W tokens, at every rate and depth, and whatever
+/// the rhythm in which it is asked; a grant to somebody who waited counts at the moment it fell due, which the timer makes
+/// up to three milliseconds earlier than it is seen.
+///
+/// ```
+/// use evenkeel_bucket::{Bucket, Rate, Refusal};
+/// use std::time::Duration;
+///
+/// let api = Bucket::new(Rate::per(10, Duration::from_secs(60)), 2).named("api");
+/// assert_eq!(api.try_acquire(1).unwrap().remaining(), 1);
+/// assert!(api.try_acquire(1).is_ok());
+/// let denied = api.try_acquire(1).unwrap_err();
+/// assert_eq!(denied.by(), "api");
+/// assert!(denied.retry_after().unwrap() <= Duration::from_secs(6));
+/// assert_eq!(api.try_acquire(3).unwrap_err().refusal(), Refusal::Never);
+/// ```
+#[derive(Clone)]
+pub struct Bucket {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) name: Name,
+}
+
+/// What a bucket holds, see [`Bucket::peek`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// Whole tokens that could be taken now.
+    pub tokens: u64,
+    /// The time until the next whole token; zero if full, `None` if none will come.
+    pub next: Option<Duration>,
+    /// The time until the bucket is full; zero if full, `None` if it never will be.
+    pub full: Option<Duration>,
+}
+
+impl Bucket {
+    /// A full bucket of `depth` tokens that refills at `rate`. It is called "bucket" until it is [named](Self::named).
+    ///
+    /// A bucket of depth 0 grants nothing, unless its rate is unlimited: then nothing limits, whatever the depth.
+    #[must_use]
+    pub fn new(rate: Rate, depth: u32) -> Self {
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        // ORDERING: Relaxed; only that each is given once matters.
+        let id = IDS.fetch_add(1, Relaxed);
+        Self {
+            gate: Arc::new(Gate::new(id, Limit { rate, depth }, time::now())),
+            name: Name::Static("bucket"),
+        }
+    }
+
+    /// The name by which refusals call this handle of the bucket and the clones made of it.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = match name.into() {
+            Cow::Borrowed(name) => Name::Static(name),
+            Cow::Owned(name) => Name::Shared(name.into()),
+        };
+        self
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// The rate at which it refills.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        self.gate.limit().rate
+    }
+
+    /// How many tokens it holds when it is full.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        self.gate.limit().depth
+    }
+
+    /// Takes `n` tokens now, or none.
+    ///
+    /// # Errors
+    ///
+    /// [`Later`](crate::Refusal::Later) if there are too few or others wait in line, [`Never`](crate::Refusal::Never) if
+    /// `n` is above the depth or, at rate zero, above what is left.
+    #[inline]
+    pub fn try_acquire(&self, n: u64) -> Result<Grant, Denied> {
+        let now = time::now();
+        match self.gate.counter.take(&Ask::now(n, now)) {
+            Ok(granted) => Ok(Grant::new(n, granted.left, granted.cost)),
+            Err(short) => Err(deny(&self.gate, &self.name, short, n, now)),
+        }
+    }
+
+    /// Takes `n` tokens, waiting in line for them, until `by` at the latest.
+    ///
+    /// First come, first served, however much each asks for. Who waits holds nothing until it is granted, so who gives up
+    /// or is forgotten wastes nothing and holds up nobody for longer than a few milliseconds after it would have been its
+    /// turn.
+    ///
+    /// # Errors
+    ///
+    /// At once, and without taking anything: [`DeadlineTooSoon`](crate::Refusal::DeadlineTooSoon) if `n` tokens
+    /// cannot be had by then, [`Never`](crate::Refusal::Never) if `n` is above the depth, or the rate is zero and fewer are left.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it has taken nothing, and the next in line moves up.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait outside a tokio runtime with time enabled.
+    pub async fn acquire(&self, n: u64, by: Option<Instant>) -> Result<Grant, Denied> {
+        self.set().acquire(n, by).await
+    }
+
+    /// Gives `n` tokens back that were taken and not used. Exact; what exceeds the depth is lost.
+    pub fn refund(&self, n: u64) {
+        self.gate.refund(n, time::now());
+    }
+
+    /// Another rate from now on, for all handles of this bucket. What it holds stays; everybody in line plans anew.
+    ///
+    /// At rate zero those in line stay there, unless they have a deadline, and are served when the rate is raised.
+    pub fn set_rate(&self, rate: Rate) {
+        self.gate.replan(|limit| limit.rate = rate, time::now());
+    }
+
+    /// Another depth from now on, for all handles of this bucket. What it holds stays as far as it fits; everybody in line
+    /// plans anew, and who asked for more than the depth is refused.
+    pub fn set_depth(&self, depth: u32) {
+        self.gate.replan(|limit| limit.depth = depth, time::now());
+    }
+
+    /// What the bucket holds now; takes nothing.
+    #[must_use]
+    pub fn peek(&self) -> Level {
+        self.gate.level(time::now())
+    }
+
+    pub(crate) fn set(&self) -> Set<'_> {
+        Set {
+            gates: slice::from_ref(&self.gate),
+            strict: &[0],
+            names: slice::from_ref(&self.name),
+        }
+    }
+}
+
+impl Limiter for Bucket {
+    fn acquire(
+        &self,
+        n: u64,
+        by: Option<Instant>,
+    ) -> impl Future<Output = Result<Grant, Denied>> + Send {
+        self.acquire(n, by)
+    }
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Limit { rate, depth } = self.gate.limit();
+        f.debug_struct("Bucket")
+            .field("name", &self.name())
+            .field("rate", &rate)
+            .field("depth", &depth)
+            .finish_non_exhaustive()
+    }
+}

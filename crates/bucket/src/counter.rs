@@ -1,0 +1,527 @@
+//! The kernel: one word a bucket, taken from by one compare-and-swap, and several words changed as one.
+//!
+//! A bucket has produced `base + made(now - origin)` ticks and spent as many as its word says. It holds the difference,
+//! at most `cap`. A take raises the word, a refund lowers it; time needs no writing at all, which is why a refusal
+//! writes nothing and a stale clock can only see less.
+//!
+//! # Protocol
+//!
+//! The word is `spent << 2 | QUEUED | LOCK`.
+//!
+//! - `LOCK`: one thread is about to change this word and others, or the plan. Only the holder writes the word until it
+//!   stores it without the bit; everybody else waits. Locks are taken in the order of the buckets' ids, so there is no
+//!   cycle; they are held for a few instructions and never across a call to foreign code.
+//! - `QUEUED`: somebody waits in line; newcomers go to the end of it. Set and cleared under the line's mutex.
+//! - The plan (`base`, `origin`, scale) changes only under `LOCK`, and each change leaves `spent` above all values it ever
+//!   had, so a compare-and-swap that succeeds proves that the plan read before it was the plan in force. Takes raise
+//!   `spent`; refunds lower it, after noting the highest value in `high`. The one exception: once in [`HORIZON`] (13
+//!   days), or when the word's range is used up, `spent` starts again from the bottom; only a thread that was stopped
+//!   between a load and a compare-and-swap for all that time, and then meets the very value it had read, could be misled.
+
+use evenkeel_sync::atomic::{AtomicU64, Ordering::*};
+use evenkeel_sync::{hint, thread};
+
+use crate::scale::{HORIZON, Scale};
+
+const LOCK: u64 = 1;
+const QUEUED: u64 = 2;
+const FLAGS: u32 = 2;
+
+/// Above this the word starts again from the bottom when the plan changes.
+const TOP: u64 = 1 << 60;
+
+/// The plan in force, read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) scale: Scale,
+    base: u64,
+    origin: u64,
+}
+
+/// What one bucket is: the word, and the plan that gives it a meaning.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct Counter {
+    word: AtomicU64,
+    base: AtomicU64,
+    origin: AtomicU64,
+    num: AtomicU64,
+    den: AtomicU64,
+    cost: AtomicU64,
+    cap: AtomicU64,
+    high: AtomicU64,
+}
+
+/// What is asked of counters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    pub(crate) n: u64,
+    /// Nanoseconds on the buckets' clock.
+    pub(crate) now: u64,
+    /// A grant that fell due up to so long ago counts at the moment it fell due.
+    pub(crate) late: u64,
+    /// Whether a grant that fell due still longer ago counts `late` ago; else it counts now, since nobody waited for it.
+    pub(crate) waited: bool,
+    /// Whether the line of waiters is no obstacle: the one who asks stands at its head.
+    pub(crate) head: bool,
+}
+
+impl Ask {
+    /// A try: what is there now, behind those who wait.
+    #[inline]
+    pub(crate) const fn now(n: u64, now: u64) -> Self {
+        Self {
+            n,
+            now,
+            late: 0,
+            waited: false,
+            head: false,
+        }
+    }
+}
+
+/// Granted: what is left, and how late the grant was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub(crate) left: u64,
+    pub(crate) cost: u64,
+    pub(crate) late: u64,
+}
+
+/// Refused by one counter; nothing was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Short {
+    /// There will be enough at this time.
+    Until(u64),
+    /// As things stand there never will.
+    Never,
+    /// The bucket is too shallow for so many.
+    TooDeep,
+    /// Others wait in line.
+    Queued,
+}
+
+impl Plan {
+    /// Ticks produced by `now`, and 1 if a part of a tick was cut off.
+    #[inline]
+    fn produced(&self, now: u64) -> (u64, u64) {
+        let (made, cut) = self
+            .scale
+            .made(now.saturating_sub(self.origin).min(HORIZON));
+        (self.base + made, cut)
+    }
+
+    #[inline]
+    fn over(&self, now: u64) -> bool {
+        now.saturating_sub(self.origin) > HORIZON && self.scale.num != 0
+    }
+
+    /// `spent` after `price` is taken at `now`; `None` if there is too little.
+    ///
+    /// What flowed over a full bucket is gone, so `spent` first catches up; a part of a tick is then counted as spent.
+    #[inline]
+    fn charge(&self, spent: u64, price: u64, now: u64) -> Option<u64> {
+        let (made, cut) = self.produced(now);
+        let floor = made.saturating_sub(self.scale.cap);
+        if spent.max(floor) + price > made {
+            return None;
+        }
+        Some(spent.max((made + cut).saturating_sub(self.scale.cap)) + price)
+    }
+
+    /// The moment at which `price` more than `spent` has been produced.
+    pub(crate) fn due(&self, spent: u64, price: u128) -> Option<u64> {
+        let missing = (u128::from(spent) + price).saturating_sub(self.base.into());
+        let wait = self.scale.time_for(missing)?;
+        Some(self.origin.saturating_add(wait))
+    }
+
+    pub(crate) fn level(&self, spent: u64, now: u64) -> u64 {
+        let (made, _) = self.produced(now);
+        made.saturating_sub(spent).min(self.scale.cap)
+    }
+
+    fn short(&self, spent: u64, price: u64) -> Short {
+        self.due(spent, price.into())
+            .map_or(Short::Never, Short::Until)
+    }
+
+    /// The moment at which a grant counts: when it fell due, but at most `late` ago.
+    #[inline]
+    fn moment(&self, spent: u64, price: u64, ask: &Ask) -> u64 {
+        if ask.late == 0 {
+            return ask.now;
+        }
+        let due = self.due(spent, price.into()).unwrap_or(ask.now);
+        let earliest = ask.now.saturating_sub(ask.late);
+        if due < earliest && !ask.waited {
+            return ask.now;
+        }
+        due.max(earliest).min(ask.now)
+    }
+}
+
+/// Spins, then lets others run: the holder of a lock bit may have been preempted.
+struct Wait(u32);
+
+impl Wait {
+    #[inline]
+    fn turn(&mut self) {
+        self.0 += 1;
+        if self.0 < 16 {
+            hint::spin_loop();
+        } else {
+            thread::yield_now();
+        }
+    }
+}
+
+impl Counter {
+    /// A full bucket.
+    pub(crate) fn new(scale: Scale, now: u64) -> Self {
+        Self {
+            word: AtomicU64::new(0),
+            base: AtomicU64::new(scale.cap),
+            origin: AtomicU64::new(now),
+            num: AtomicU64::new(scale.num),
+            den: AtomicU64::new(scale.den),
+            cost: AtomicU64::new(scale.cost),
+            cap: AtomicU64::new(scale.cap),
+            high: AtomicU64::new(0),
+        }
+    }
+
+    /// The plan as it is now, mixed if it changes meanwhile: whoever uses it checks the word afterwards.
+    #[inline]
+    fn plan(&self) -> Plan {
+        // ORDERING: Acquire, with the Release stores of `replan`: whoever sees a new part of the plan also sees the
+        // word locked or changed, and tries again. Model `replan_take`.
+        Plan {
+            base: self.base.load(Acquire),
+            origin: self.origin.load(Acquire),
+            scale: Scale {
+                num: self.num.load(Acquire),
+                den: self.den.load(Acquire),
+                cost: self.cost.load(Acquire),
+                cap: self.cap.load(Acquire),
+            },
+        }
+    }
+
+    /// An unlocked word and the plan in force with it.
+    #[inline]
+    fn read(&self) -> (u64, Plan) {
+        let mut wait = Wait(0);
+        loop {
+            // ORDERING: Acquire, with the Release of whoever stored this word: the plan read next is no older than it.
+            // Model `replan_take`.
+            let word = self.word.load(Acquire);
+            if word & LOCK == 0 {
+                return (word, self.plan());
+            }
+            wait.turn();
+        }
+    }
+
+    /// Whether `word` still stands, hence whether the plan read after it was whole.
+    #[inline]
+    fn stands(&self, word: u64) -> bool {
+        // ORDERING: Relaxed. `plan` was read with Acquire, so a new part of it makes the lock that preceded it visible here.
+        self.word.load(Relaxed) == word
+    }
+
+    /// A consistent reading for those who only look.
+    pub(crate) fn look(&self, now: u64) -> (u64, Plan) {
+        loop {
+            let (word, plan) = self.read();
+            if plan.over(now) {
+                self.restart(now);
+            } else if self.stands(word) {
+                return (word >> FLAGS, plan);
+            }
+        }
+    }
+
+    /// Takes `n` tokens or none.
+    #[inline]
+    pub(crate) fn take(&self, ask: &Ask) -> Result<Granted, Short> {
+        let mut wait = Wait(0);
+        loop {
+            let (word, plan) = self.read();
+            if plan.over(ask.now) {
+                self.restart(ask.now);
+                continue;
+            }
+            match Self::judge(word, &plan, ask) {
+                Ok((moment, spent)) => {
+                    // ORDERING: Release on success, with the Acquire of `lock`: the plan was read before a `replan` that
+                    // locks this word next can write it. Model `replan_take`. Relaxed on failure: read again.
+                    let next = spent << FLAGS | word & QUEUED;
+                    if next == word
+                        || self
+                            .word
+                            .compare_exchange_weak(word, next, Release, Relaxed)
+                            .is_ok()
+                    {
+                        return Ok(plan.granted(spent, moment, ask));
+                    }
+                    wait.turn();
+                }
+                Err(short) if self.stands(word) => return Err(short),
+                Err(_) => wait.turn(),
+            }
+        }
+    }
+
+    /// Whether `ask` may be granted, when it then counts, and what is spent after it.
+    #[inline]
+    fn judge(word: u64, plan: &Plan, ask: &Ask) -> Result<(u64, u64), Short> {
+        let spent = word >> FLAGS;
+        if ask.n == 0 {
+            return Ok((ask.now, spent));
+        }
+        let price = plan.scale.price(ask.n).ok_or(Short::TooDeep)?;
+        if price == 0 {
+            return Ok((ask.now, spent));
+        }
+        if word & QUEUED != 0 && !ask.head {
+            return Err(Short::Queued);
+        }
+        if plan.charge(spent, price, ask.now).is_none() {
+            return Err(plan.short(spent, price));
+        }
+        let moment = plan.moment(spent, price, ask);
+        let charged = plan.charge(spent, price, moment);
+        charged
+            .map(|charged| (moment, charged))
+            .ok_or(Short::Until(ask.now))
+    }
+
+    /// Gives `n` tokens back; what exceeds the depth is lost.
+    pub(crate) fn refund(&self, n: u64) -> bool {
+        let mut wait = Wait(0);
+        loop {
+            let (word, plan) = self.read();
+            let price = n.saturating_mul(plan.scale.cost).min(plan.scale.cap);
+            let spent = word >> FLAGS;
+            let next = spent.saturating_sub(price) << FLAGS | word & QUEUED;
+            // ORDERING: Relaxed; the Release below publishes it to the next `lock`. Model `refund_replan`.
+            self.high.fetch_max(spent, Relaxed);
+            // ORDERING: Release as in `take`.
+            if self
+                .word
+                .compare_exchange_weak(word, next, Release, Relaxed)
+                .is_ok()
+            {
+                return word & QUEUED != 0;
+            }
+            wait.turn();
+        }
+    }
+
+    /// Closes the bucket to newcomers, or opens it again. The caller holds the line's mutex.
+    pub(crate) fn set_queued(&self, queued: bool) {
+        let mut wait = Wait(0);
+        loop {
+            let (word, _) = self.read();
+            let next = word & !QUEUED | if queued { QUEUED } else { 0 };
+            // ORDERING: Release as in `take`: this too continues the word's chain of releases.
+            if next == word
+                || self
+                    .word
+                    .compare_exchange_weak(word, next, Release, Relaxed)
+                    .is_ok()
+            {
+                return;
+            }
+            wait.turn();
+        }
+    }
+
+    /// Locks the word and returns it as it was.
+    #[inline]
+    fn lock(&self) -> u64 {
+        let mut wait = Wait(0);
+        loop {
+            let word = self.word.load(Relaxed);
+            // ORDERING: Acquire, with the Release of every store of the word: what the last holder wrote is seen, and
+            // whoever read the plan before a successful take has read it before we write it. Model `replan_take`.
+            if word & LOCK == 0
+                && self
+                    .word
+                    .compare_exchange_weak(word, word | LOCK, Acquire, Relaxed)
+                    .is_ok()
+            {
+                return word;
+            }
+            wait.turn();
+        }
+    }
+
+    #[inline]
+    fn unlock(&self, word: u64) {
+        // ORDERING: Release, with the Acquire of `read` and `lock`. Models `replan_take`, `all_all`.
+        self.word.store(word, Release);
+    }
+
+    /// Another rate or depth from `now` on. The tokens in the bucket stay, as far as they fit.
+    pub(crate) fn replan(&self, scale: Scale, now: u64) {
+        let word = self.lock();
+        self.replan_locked(word, scale, now);
+    }
+
+    /// A new origin of time, long before ticks could overflow.
+    #[cold]
+    fn restart(&self, now: u64) {
+        let word = self.lock();
+        let plan = self.plan();
+        if plan.over(now) {
+            self.replan_locked(word, plan.scale, now);
+        } else {
+            self.unlock(word);
+        }
+    }
+
+    fn replan_locked(&self, word: u64, scale: Scale, now: u64) {
+        let old = self.plan();
+        let spent = word >> FLAGS;
+        let now = now.max(old.origin);
+        let made = old.scale.made_at_most(now - old.origin, u64::MAX >> FLAGS);
+        let level = (old.base.saturating_add(made))
+            .saturating_sub(spent)
+            .min(old.scale.cap);
+        // What waiters were granted ahead of a stale clock is still owed.
+        let owed = spent.saturating_sub(old.base.saturating_add(made));
+        let level = scale.convert(level, &old.scale);
+        let owed = scale.convert(owed, &old.scale);
+        // ORDERING: Relaxed; the `lock` before it synchronises with the refund that noted it. Model `refund_replan`.
+        let highest = self.high.load(Relaxed).max(spent);
+        let low = highest.max(old.base) > TOP || now - old.origin > HORIZON;
+        let spent = if low { 0 } else { highest + 1 } + owed;
+        // ORDERING: Release, with the Acquire of `plan`. Model `replan_take`.
+        let put = |part: &AtomicU64, old: u64, new: u64| {
+            if new != old {
+                part.store(new, Release);
+            }
+        };
+        put(&self.base, old.base, spent - owed + level);
+        put(&self.origin, old.origin, now);
+        put(&self.num, old.scale.num, scale.num);
+        put(&self.den, old.scale.den, scale.den);
+        put(&self.cost, old.scale.cost, scale.cost);
+        put(&self.cap, old.scale.cap, scale.cap);
+        // ORDERING: Relaxed; read under the lock only, which the next line gives back.
+        self.high.store(spent, Relaxed);
+        self.unlock(spent << FLAGS | word & QUEUED);
+    }
+}
+
+impl Plan {
+    #[inline]
+    fn granted(&self, spent: u64, moment: u64, ask: &Ask) -> Granted {
+        Granted {
+            left: self.level(spent, ask.now),
+            cost: self.scale.cost,
+            late: ask.now - moment,
+        }
+    }
+}
+
+/// What holds a counter.
+pub(crate) trait Counted {
+    fn counter(&self) -> &Counter;
+}
+
+impl Counted for &Counter {
+    fn counter(&self) -> &Counter {
+        self
+    }
+}
+
+/// Takes `n` tokens from each of `set` or none from any, and names the one that refused by its place in `set`.
+///
+/// `set` has each counter once, in the order of ids; `strict` has the places in it, most restrictive first. A refusal
+/// found by looking takes effect where that counter was read. Otherwise all words are locked, judged and published; no
+/// word is seen half way, since a locked word is not read.
+pub(crate) fn take_all<C: Counted>(
+    set: &[C],
+    strict: &[u32],
+    ask: &Ask,
+) -> Result<Granted, (usize, Short)> {
+    if let [only] = set {
+        return only.counter().take(ask).map_err(|short| (0, short));
+    }
+    for &place in strict {
+        let place = place as usize;
+        let counter = set[place].counter();
+        let mut wait = Wait(0);
+        loop {
+            let (word, plan) = counter.read();
+            if plan.over(ask.now) {
+                counter.restart(ask.now);
+                continue;
+            }
+            match Counter::judge(word, &plan, ask) {
+                Ok(_) => break,
+                Err(short) if counter.stands(word) => return Err((place, short)),
+                Err(_) => wait.turn(),
+            }
+        }
+    }
+    for one in set {
+        one.counter().lock();
+    }
+    let verdict = judge_locked(set, strict, ask);
+    let mut least: Option<Granted> = None;
+    for one in set {
+        let (counter, word, plan) = locked(one);
+        let Ok(moment) = verdict else {
+            counter.unlock(word);
+            continue;
+        };
+        // Judged as of `moment` just now and locked since.
+        let price = plan.scale.price(ask.n).unwrap_or(0);
+        let spent = plan.charge(word >> FLAGS, price, moment);
+        let spent = spent.filter(|_| price != 0).unwrap_or(word >> FLAGS);
+        counter.unlock(spent << FLAGS | word & QUEUED);
+        let granted = plan.granted(spent, moment, ask);
+        if least.is_none_or(|least| granted.tokens() < least.tokens()) {
+            least = Some(granted);
+        }
+    }
+    verdict.map(|_| least.unwrap_or(Granted::NOTHING))
+}
+
+/// A counter that this thread has locked.
+fn locked<C: Counted>(one: &C) -> (&Counter, u64, Plan) {
+    let counter = one.counter();
+    // ORDERING: Relaxed; the lock was taken with Acquire, and nobody else writes the word while we hold it.
+    let word = counter.word.load(Relaxed) & !LOCK;
+    (counter, word, counter.plan())
+}
+
+/// The moment at which all of the locked `set` grant.
+fn judge_locked<C: Counted>(set: &[C], strict: &[u32], ask: &Ask) -> Result<u64, (usize, Short)> {
+    let mut at = 0;
+    for &place in strict {
+        let (_, word, plan) = locked(&set[place as usize]);
+        let (moment, _) =
+            Counter::judge(word, &plan, ask).map_err(|short| (place as usize, short))?;
+        at = at.max(moment);
+    }
+    Ok(at)
+}
+
+impl Granted {
+    /// From no bucket at all: nothing limits, nothing is late.
+    pub(crate) const NOTHING: Self = Self {
+        left: 0,
+        cost: 0,
+        late: 0,
+    };
+
+    /// Whole tokens left; without a limit as many as there are numbers.
+    pub(crate) fn tokens(&self) -> u64 {
+        self.left.checked_div(self.cost).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,139 @@
+//! Every interleaving of takes, refunds and live changes, judged by what a bucket behind a mutex could have done.
+
+use evenkeel_sync::{Arc, model, thread};
+
+use crate::Rate;
+use crate::counter::{Ask, Counter, take_all};
+use crate::scale::Scale;
+use std::time::Duration;
+
+fn counter(nanos: u64, depth: u32) -> Counter {
+    Counter::new(scale(nanos, depth), 0)
+}
+
+fn scale(nanos: u64, depth: u32) -> Scale {
+    Scale::new(Rate::every(Duration::from_nanos(nanos)), depth)
+}
+
+fn take(counter: &Counter, n: u64) -> bool {
+    counter.take(&Ask::now(n, 0)).is_ok()
+}
+
+fn both(set: [&Counter; 2], strict: [u32; 2]) -> bool {
+    take_all(&set, &strict, &Ask::now(1, 0)).is_ok()
+}
+
+fn tokens(counter: &Counter) -> u64 {
+    let (spent, plan) = counter.look(0);
+    plan.level(spent, 0) / plan.scale.cost
+}
+
+#[test]
+fn take_take() {
+    model("take_take", None, || {
+        let bucket = Arc::new(counter(1, 1));
+        let other = Arc::clone(&bucket);
+        let other = thread::spawn(move || take(&other, 1));
+        let mine = take(&bucket, 1);
+        let other = other.join().unwrap();
+        assert!(mine != other, "one token, granted to {mine} and {other}");
+    });
+}
+
+#[test]
+fn take_refund() {
+    model("take_refund", None, || {
+        let bucket = Arc::new(counter(1, 2));
+        assert!(take(&bucket, 2));
+        let other = Arc::clone(&bucket);
+        let other = thread::spawn(move || take(&other, 1));
+        bucket.refund(1);
+        let granted = other.join().unwrap();
+        assert_eq!(
+            tokens(&bucket),
+            u64::from(!granted),
+            "a token was lost or made"
+        );
+    });
+}
+
+#[test]
+fn replan_take() {
+    model("replan_take", None, || {
+        let bucket = Arc::new(counter(1, 4));
+        let other = Arc::clone(&bucket);
+        let other = thread::spawn(move || take(&other, 2));
+        bucket.replan(scale(8, 3), 0);
+        assert!(other.join().unwrap(), "enough before and after");
+        let left = tokens(&bucket);
+        assert!(
+            left == 2 || left == 1,
+            "a take by a mixed plan left {left} tokens"
+        );
+    });
+}
+
+#[test]
+fn refund_replan() {
+    model("refund_replan", None, || {
+        let bucket = Arc::new(counter(1, 4));
+        assert!(take(&bucket, 1));
+        let other = Arc::clone(&bucket);
+        let other = thread::spawn(move || take(&other, 1));
+        bucket.refund(1);
+        bucket.replan(scale(8, 4), 0);
+        assert!(other.join().unwrap(), "enough all the time");
+        assert_eq!(tokens(&bucket), 3, "a take by a plan that was gone");
+    });
+}
+
+#[test]
+fn all_all() {
+    model("all_all", None, || {
+        let set = Arc::new([counter(1, 1), counter(1, 1)]);
+        let other = Arc::clone(&set);
+        let other = thread::spawn(move || both([&other[0], &other[1]], [1, 0]));
+        let mine = both([&set[0], &set[1]], [0, 1]);
+        let other = other.join().unwrap();
+        assert!(
+            mine != other,
+            "one token each, granted to {mine} and {other}"
+        );
+        assert_eq!([tokens(&set[0]), tokens(&set[1])], [0, 0]);
+    });
+}
+
+#[test]
+fn all_take() {
+    model("all_take", None, || {
+        let set = Arc::new([counter(1, 2), counter(1, 1)]);
+        let other = Arc::clone(&set);
+        let other = thread::spawn(move || take(&other[1], 1));
+        let mine = both([&set[0], &set[1]], [0, 1]);
+        let other = other.join().unwrap();
+        assert!(mine != other, "one token, granted to {mine} and {other}");
+        assert_eq!(
+            [tokens(&set[0]), tokens(&set[1])],
+            [2 - u64::from(mine), 0],
+            "a refusal took from the other bucket"
+        );
+    });
+}
+
+/// The second bucket has enough for two of three, so which two depends on the order alone.
+#[test]
+fn all_all_take() {
+    model("all_all_take", None, || {
+        let set = Arc::new([counter(1, 1), counter(1, 2)]);
+        let other = Arc::clone(&set);
+        let other = thread::spawn(move || {
+            let both = both([&other[0], &other[1]], [1, 0]);
+            (both, take(&other[1], 1))
+        });
+        let mine = both([&set[0], &set[1]], [0, 1]);
+        let (other, alone) = other.join().unwrap();
+        assert!(mine != other, "the first bucket has one token");
+        assert!(alone, "a refused one took from the second bucket");
+        assert_eq!([tokens(&set[0]), tokens(&set[1])], [0, 0]);
+    });
+}

@@ -1,0 +1,99 @@
+//! Waiters against whatever makes their turn come: no wake-up may be lost.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use evenkeel_sync::{Arc, block_on, model, thread};
+
+use crate::Rate;
+use crate::counter::{Ask, take_all};
+use crate::line::{Gate, Limit, Step, Waiter};
+
+/// An empty bucket that refills so slowly that only a refund helps.
+fn empty(id: u64, depth: u32) -> Arc<Gate> {
+    let rate = Rate::every(Duration::from_secs(1));
+    let gate = Arc::new(Gate::new(id, Limit { rate, depth }, 0));
+    assert!(gate.counter.take(&Ask::now(depth.into(), 0)).is_ok());
+    gate
+}
+
+/// Waits without a timer, so that a lost wake-up is a deadlock.
+fn wait(gates: &[Arc<Gate>], ticket: u64) {
+    let strict: Vec<u32> = (0..).take(gates.len()).collect();
+    let mut waiter = Waiter::new(gates, &strict, ticket, 1);
+    block_on(poll_fn(|cx| match waiter.poll(0, None, cx.waker()) {
+        Step::Granted(_) => Poll::Ready(()),
+        Step::Wait(_) => Poll::Pending,
+        refused => panic!("{refused:?}"),
+    }));
+}
+
+fn give_up(gates: &[Arc<Gate>], ticket: u64) {
+    let mut waiter = Waiter::new(gates, &[0], ticket, 1);
+    block_on(poll_fn(|cx| {
+        let _ = waiter.poll(0, None, cx.waker());
+        Poll::Ready(())
+    }));
+}
+
+#[test]
+fn wait_refund() {
+    model("wait_refund", None, || {
+        let gate = empty(0, 1);
+        let other = Arc::clone(&gate);
+        let other = thread::spawn(move || wait(&[other], 0));
+        gate.refund(1, 0);
+        other.join().unwrap();
+    });
+}
+
+/// Whether the head takes the token or gives up, nobody is left behind with a token in the bucket.
+#[test]
+fn cancel_head() {
+    model("cancel_head", Some(3), || {
+        let gate = empty(0, 2);
+        let head = Arc::clone(&gate);
+        let head = thread::spawn(move || give_up(&[head], 0));
+        let next = Arc::clone(&gate);
+        let next = thread::spawn(move || wait(&[next], 1));
+        gate.refund(2, 0);
+        head.join().unwrap();
+        next.join().unwrap();
+    });
+}
+
+#[test]
+fn wait_wait_refund() {
+    model("wait_wait_refund", Some(3), || {
+        let gate = empty(0, 2);
+        let waiters = [0, 1].map(|ticket| {
+            let gate = Arc::clone(&gate);
+            thread::spawn(move || wait(&[gate], ticket))
+        });
+        gate.refund(1, 0);
+        gate.refund(1, 0);
+        for waiter in waiters {
+            waiter.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn wait_all_refund() {
+    model("wait_all_refund", Some(3), || {
+        let gates = [empty(0, 1), empty(1, 1)];
+        let both = gates.clone();
+        let waiter = thread::spawn(move || wait(&both, 0));
+        let second = Arc::clone(&gates[1]);
+        let second = thread::spawn(move || second.refund(1, 0));
+        gates[0].refund(1, 0);
+        second.join().unwrap();
+        waiter.join().unwrap();
+        let ask = Ask::now(1, 0);
+        assert!(
+            take_all(&gates, &[0, 1], &ask).is_err(),
+            "both were charged"
+        );
+    });
+}

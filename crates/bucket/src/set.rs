@@ -1,0 +1,118 @@
+//! Acquiring from one bucket or several: time and tasks around the kernel.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use evenkeel_sync::Arc;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::counter::{Ask, Granted, Short, take_all};
+use crate::denied::Name;
+use crate::line::{Gate, Step, Waiter, take_now};
+use crate::{Denied, Grant, Refusal, time};
+
+/// Buckets in the order of their ids, each once, with the order in which they are asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Set<'a> {
+    pub(crate) gates: &'a [Arc<Gate>],
+    pub(crate) strict: &'a [u32],
+    pub(crate) names: &'a [Name],
+}
+
+/// A refusal in words. Nothing but a deadline makes `Later` of a wait.
+pub(crate) fn deny(gate: &Gate, name: &Name, short: Short, n: u64, now: u64) -> Denied {
+    let due = match short {
+        Short::Until(due) => Some(due),
+        Short::Queued => gate.estimate(n, now),
+        Short::Never | Short::TooDeep => None,
+    };
+    let refusal = due.map_or(Refusal::Never, |due| {
+        Refusal::Later(Duration::from_nanos(due.saturating_sub(now)))
+    });
+    Denied::new(name.clone(), refusal)
+}
+
+impl<'a> Set<'a> {
+    pub(crate) fn try_acquire(self, n: u64) -> Result<Grant, Denied> {
+        let now = time::now();
+        take_all(self.gates, self.strict, &Ask::now(n, now))
+            .map(|granted| grant(n, granted))
+            .map_err(|(at, short)| deny(&self.gates[at], &self.names[at], short, n, now))
+    }
+
+    pub(crate) async fn acquire(self, n: u64, by: Option<Instant>) -> Result<Grant, Denied> {
+        let now = time::now();
+        match take_now(self.gates, self.strict, n, now) {
+            Ok(granted) => return Ok(grant(n, granted)),
+            Err((at, Short::TooDeep)) => {
+                return Err(Denied::new(self.names[at].clone(), Refusal::Never));
+            }
+            Err(_) => {}
+        }
+        let by = by.map(time::nanos);
+        let mut place = InLine(Waiter::new(self.gates, self.strict, ticket(), n));
+        let mut timer = pin!(None::<Sleep>);
+        poll_fn(|cx| {
+            loop {
+                let until = match place.0.poll(time::now(), by, cx.waker()) {
+                    Step::Wait(until) => until,
+                    step => return Poll::Ready(self.result(n, step)),
+                };
+                let Some(at) = earlier(until, by).and_then(time::instant) else {
+                    // Only a change of the rate helps, and that wakes.
+                    timer.set(None);
+                    return Poll::Pending;
+                };
+                match timer.as_mut().as_pin_mut() {
+                    Some(timer) => timer.reset(at),
+                    None => timer.set(Some(sleep_until(at))),
+                }
+                let armed = timer.as_mut().as_pin_mut();
+                ready!(armed.map_or(Poll::Pending, |timer| timer.poll(cx)));
+            }
+        })
+        .await
+    }
+
+    fn result(self, n: u64, step: Step) -> Result<Grant, Denied> {
+        match step {
+            Step::Granted(granted) => Ok(grant(n, granted)),
+            Step::Refused(at, Short::Until(_)) => Err(Denied::new(
+                self.names[at].clone(),
+                Refusal::DeadlineTooSoon,
+            )),
+            Step::Refused(at, _) => Err(Denied::new(self.names[at].clone(), Refusal::Never)),
+            Step::Wait(_) => unreachable!("a waiter that waits has no result"),
+        }
+    }
+}
+
+/// A place in line that is left in time: the next is told from when it is expected.
+struct InLine<'a>(Waiter<'a>);
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.0.set_now(time::now());
+    }
+}
+
+fn grant(n: u64, granted: Granted) -> Grant {
+    Grant::new(n, granted.left, granted.cost)
+}
+
+/// One order of arrival for all lines.
+fn ticket() -> u64 {
+    static TICKETS: AtomicU64 = AtomicU64::new(0);
+    // ORDERING: Relaxed; only that each is given once, and later ones are greater, matters.
+    TICKETS.fetch_add(1, Relaxed)
+}
+
+fn earlier(until: Option<u64>, by: Option<u64>) -> Option<u64> {
+    match (until, by) {
+        (Some(until), Some(by)) => Some(until.min(by)),
+        (until, by) => until.or(by),
+    }
+}
