@@ -112,7 +112,7 @@ impl Plan {
     }
 
     #[inline]
-    fn over(&self, now: u64) -> bool {
+    pub(crate) fn over(&self, now: u64) -> bool {
         now.saturating_sub(self.origin) > HORIZON && self.scale.num != 0
     }
 
@@ -162,11 +162,12 @@ impl Plan {
 }
 
 /// Spins, then lets others run: the holder of a lock bit may have been preempted.
-struct Wait(u32);
+#[derive(Default)]
+pub(crate) struct Wait(u32);
 
 impl Wait {
     #[inline]
-    fn turn(&mut self) {
+    pub(crate) fn turn(&mut self) {
         self.0 += 1;
         if self.0 < 16 {
             hint::spin_loop();
@@ -194,9 +195,9 @@ impl Counter {
     /// The plan as it is now, mixed if it changes meanwhile: whoever uses it checks the word afterwards.
     #[inline]
     fn plan(&self) -> Plan {
-        // ORDERING: Acquire, with the Release stores of `replan`: whoever sees a new part of the plan also sees the
-        // word locked or changed, and tries again. Model `replan_take`.
         Plan {
+            // ORDERING: Acquire for each, with the Release stores of `replan`: whoever sees a new part of the plan also
+            // sees the word locked or changed, and tries again. Model `replan_take`.
             base: self.base.load(Acquire),
             origin: self.origin.load(Acquire),
             scale: Scale {
@@ -210,8 +211,8 @@ impl Counter {
 
     /// An unlocked word and the plan in force with it.
     #[inline]
-    fn read(&self) -> (u64, Plan) {
-        let mut wait = Wait(0);
+    pub(crate) fn read(&self) -> (u64, Plan) {
+        let mut wait = Wait::default();
         loop {
             // ORDERING: Acquire, with the Release of whoever stored this word: the plan read next is no older than it.
             // Model `replan_take`.
@@ -225,7 +226,7 @@ impl Counter {
 
     /// Whether `word` still stands, hence whether the plan read after it was whole.
     #[inline]
-    fn stands(&self, word: u64) -> bool {
+    pub(crate) fn stands(&self, word: u64) -> bool {
         // ORDERING: Relaxed. `plan` was read with Acquire, so a new part of it makes the lock that preceded it visible here.
         self.word.load(Relaxed) == word
     }
@@ -245,7 +246,7 @@ impl Counter {
     /// Takes `n` tokens or none.
     #[inline]
     pub(crate) fn take(&self, ask: &Ask) -> Result<Granted, Short> {
-        let mut wait = Wait(0);
+        let mut wait = Wait::default();
         loop {
             let (word, plan) = self.read();
             if plan.over(ask.now) {
@@ -254,15 +255,8 @@ impl Counter {
             }
             match Self::judge(word, &plan, ask) {
                 Ok((moment, spent)) => {
-                    // ORDERING: Release on success, with the Acquire of `lock`: the plan was read before a `replan` that
-                    // locks this word next can write it. Model `replan_take`. Relaxed on failure: read again.
                     let next = spent << FLAGS | word & QUEUED;
-                    if next == word
-                        || self
-                            .word
-                            .compare_exchange_weak(word, next, Release, Relaxed)
-                            .is_ok()
-                    {
+                    if next == word || self.swap(word, next) {
                         return Ok(plan.granted(spent, moment, ask));
                     }
                     wait.turn();
@@ -273,9 +267,20 @@ impl Counter {
         }
     }
 
+    #[inline]
+    fn swap(&self, word: u64, next: u64) -> bool {
+        // ORDERING: Release on success, with the Acquire of `lock`: the plan was read, and `high` written, before a
+        // `replan` that locks this word next. Argued, not modelled: it takes three threads that wait for each other in
+        // turn, which loom cannot schedule, or a load that sees a later store, which loom does not produce. Relaxed on
+        // failure: it is read again.
+        self.word
+            .compare_exchange_weak(word, next, Release, Relaxed)
+            .is_ok()
+    }
+
     /// Whether `ask` may be granted, when it then counts, and what is spent after it.
     #[inline]
-    fn judge(word: u64, plan: &Plan, ask: &Ask) -> Result<(u64, u64), Short> {
+    pub(crate) fn judge(word: u64, plan: &Plan, ask: &Ask) -> Result<(u64, u64), Short> {
         let spent = word >> FLAGS;
         if ask.n == 0 {
             return Ok((ask.now, spent));
@@ -299,7 +304,7 @@ impl Counter {
 
     /// Gives `n` tokens back; what exceeds the depth is lost.
     pub(crate) fn refund(&self, n: u64) -> bool {
-        let mut wait = Wait(0);
+        let mut wait = Wait::default();
         loop {
             let (word, plan) = self.read();
             let price = n.saturating_mul(plan.scale.cost).min(plan.scale.cap);
@@ -307,12 +312,7 @@ impl Counter {
             let next = spent.saturating_sub(price) << FLAGS | word & QUEUED;
             // ORDERING: Relaxed; the Release below publishes it to the next `lock`. Model `refund_replan`.
             self.high.fetch_max(spent, Relaxed);
-            // ORDERING: Release as in `take`.
-            if self
-                .word
-                .compare_exchange_weak(word, next, Release, Relaxed)
-                .is_ok()
-            {
+            if self.swap(word, next) {
                 return word & QUEUED != 0;
             }
             wait.turn();
@@ -321,17 +321,11 @@ impl Counter {
 
     /// Closes the bucket to newcomers, or opens it again. The caller holds the line's mutex.
     pub(crate) fn set_queued(&self, queued: bool) {
-        let mut wait = Wait(0);
+        let mut wait = Wait::default();
         loop {
             let (word, _) = self.read();
             let next = word & !QUEUED | if queued { QUEUED } else { 0 };
-            // ORDERING: Release as in `take`: this too continues the word's chain of releases.
-            if next == word
-                || self
-                    .word
-                    .compare_exchange_weak(word, next, Release, Relaxed)
-                    .is_ok()
-            {
+            if next == word || self.swap(word, next) {
                 return;
             }
             wait.turn();
@@ -340,9 +334,10 @@ impl Counter {
 
     /// Locks the word and returns it as it was.
     #[inline]
-    fn lock(&self) -> u64 {
-        let mut wait = Wait(0);
+    pub(crate) fn lock(&self) -> u64 {
+        let mut wait = Wait::default();
         loop {
+            // ORDERING: Relaxed; only a guess, which the exchange checks.
             let word = self.word.load(Relaxed);
             // ORDERING: Acquire, with the Release of every store of the word: what the last holder wrote is seen, and
             // whoever read the plan before a successful take has read it before we write it. Model `replan_take`.
@@ -358,8 +353,24 @@ impl Counter {
         }
     }
 
+    /// The word without its lock bit, and the plan, for the thread that holds the lock.
+    pub(crate) fn locked(&self) -> (u64, Plan) {
+        // ORDERING: Relaxed; the lock was taken with Acquire, and nobody else writes the word while it is held.
+        let word = self.word.load(Relaxed) & !LOCK;
+        (word, self.plan())
+    }
+
+    /// Takes what was judged to be there at `moment` while the word was locked, and unlocks it.
+    pub(crate) fn publish(&self, word: u64, plan: &Plan, moment: u64, ask: &Ask) -> Granted {
+        let price = plan.scale.price(ask.n).unwrap_or(0);
+        let charged = plan.charge(word >> FLAGS, price, moment);
+        let spent = charged.filter(|_| price != 0).unwrap_or(word >> FLAGS);
+        self.unlock(spent << FLAGS | word & QUEUED);
+        plan.granted(spent, moment, ask)
+    }
+
     #[inline]
-    fn unlock(&self, word: u64) {
+    pub(crate) fn unlock(&self, word: u64) {
         // ORDERING: Release, with the Acquire of `read` and `lock`. Models `replan_take`, `all_all`.
         self.word.store(word, Release);
     }
@@ -372,7 +383,7 @@ impl Counter {
 
     /// A new origin of time, long before ticks could overflow.
     #[cold]
-    fn restart(&self, now: u64) {
+    pub(crate) fn restart(&self, now: u64) {
         let word = self.lock();
         let plan = self.plan();
         if plan.over(now) {
@@ -397,7 +408,8 @@ impl Counter {
         // ORDERING: Relaxed; the `lock` before it synchronises with the refund that noted it. Model `refund_replan`.
         let highest = self.high.load(Relaxed).max(spent);
         let low = highest.max(old.base) > TOP || now - old.origin > HORIZON;
-        let spent = if low { 0 } else { highest + 1 } + owed;
+        // At least `cap`, so that a refund can always fill the bucket.
+        let spent = if low { 0 } else { highest + 1 }.max(scale.cap) + owed;
         // ORDERING: Release, with the Acquire of `plan`. Model `replan_take`.
         let put = |part: &AtomicU64, old: u64, new: u64| {
             if new != old {
@@ -425,91 +437,6 @@ impl Plan {
             late: ask.now - moment,
         }
     }
-}
-
-/// What holds a counter.
-pub(crate) trait Counted {
-    fn counter(&self) -> &Counter;
-}
-
-impl Counted for &Counter {
-    fn counter(&self) -> &Counter {
-        self
-    }
-}
-
-/// Takes `n` tokens from each of `set` or none from any, and names the one that refused by its place in `set`.
-///
-/// `set` has each counter once, in the order of ids; `strict` has the places in it, most restrictive first. A refusal
-/// found by looking takes effect where that counter was read. Otherwise all words are locked, judged and published; no
-/// word is seen half way, since a locked word is not read.
-pub(crate) fn take_all<C: Counted>(
-    set: &[C],
-    strict: &[u32],
-    ask: &Ask,
-) -> Result<Granted, (usize, Short)> {
-    if let [only] = set {
-        return only.counter().take(ask).map_err(|short| (0, short));
-    }
-    for &place in strict {
-        let place = place as usize;
-        let counter = set[place].counter();
-        let mut wait = Wait(0);
-        loop {
-            let (word, plan) = counter.read();
-            if plan.over(ask.now) {
-                counter.restart(ask.now);
-                continue;
-            }
-            match Counter::judge(word, &plan, ask) {
-                Ok(_) => break,
-                Err(short) if counter.stands(word) => return Err((place, short)),
-                Err(_) => wait.turn(),
-            }
-        }
-    }
-    for one in set {
-        one.counter().lock();
-    }
-    let verdict = judge_locked(set, strict, ask);
-    let mut least: Option<Granted> = None;
-    for one in set {
-        let (counter, word, plan) = locked(one);
-        let Ok(moment) = verdict else {
-            counter.unlock(word);
-            continue;
-        };
-        // Judged as of `moment` just now and locked since.
-        let price = plan.scale.price(ask.n).unwrap_or(0);
-        let spent = plan.charge(word >> FLAGS, price, moment);
-        let spent = spent.filter(|_| price != 0).unwrap_or(word >> FLAGS);
-        counter.unlock(spent << FLAGS | word & QUEUED);
-        let granted = plan.granted(spent, moment, ask);
-        if least.is_none_or(|least| granted.tokens() < least.tokens()) {
-            least = Some(granted);
-        }
-    }
-    verdict.map(|_| least.unwrap_or(Granted::NOTHING))
-}
-
-/// A counter that this thread has locked.
-fn locked<C: Counted>(one: &C) -> (&Counter, u64, Plan) {
-    let counter = one.counter();
-    // ORDERING: Relaxed; the lock was taken with Acquire, and nobody else writes the word while we hold it.
-    let word = counter.word.load(Relaxed) & !LOCK;
-    (counter, word, counter.plan())
-}
-
-/// The moment at which all of the locked `set` grant.
-fn judge_locked<C: Counted>(set: &[C], strict: &[u32], ask: &Ask) -> Result<u64, (usize, Short)> {
-    let mut at = 0;
-    for &place in strict {
-        let (_, word, plan) = locked(&set[place as usize]);
-        let (moment, _) =
-            Counter::judge(word, &plan, ask).map_err(|short| (place as usize, short))?;
-        at = at.max(moment);
-    }
-    Ok(at)
 }
 
 impl Granted {

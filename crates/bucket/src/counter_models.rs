@@ -3,8 +3,9 @@
 use evenkeel_sync::{Arc, model, thread};
 
 use crate::Rate;
-use crate::counter::{Ask, Counter, take_all};
+use crate::counter::{Ask, Counter};
 use crate::scale::Scale;
+use crate::several::take_all;
 use std::time::Duration;
 
 fn counter(nanos: u64, depth: u32) -> Counter {
@@ -73,17 +74,22 @@ fn replan_take() {
     });
 }
 
+/// The refund and the new plan bring the word back to what the taker may have read, unless the plan avoids it.
 #[test]
 fn refund_replan() {
     model("refund_replan", None, || {
-        let bucket = Arc::new(counter(1, 4));
+        let bucket = Arc::new(counter(3, 4));
         assert!(take(&bucket, 1));
         let other = Arc::clone(&bucket);
         let other = thread::spawn(move || take(&other, 1));
         bucket.refund(1);
-        bucket.replan(scale(8, 4), 0);
+        bucket.replan(scale(1, 3), 0);
         assert!(other.join().unwrap(), "enough all the time");
-        assert_eq!(tokens(&bucket), 3, "a take by a plan that was gone");
+        let left = tokens(&bucket);
+        assert!(
+            left == 2 || left == 3,
+            "a take by a plan that was gone left {left} tokens"
+        );
     });
 }
 

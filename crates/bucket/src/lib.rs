@@ -15,6 +15,7 @@ mod line_models;
 mod rate;
 mod scale;
 mod set;
+mod several;
 mod time;
 
 pub use all::{All, Member};

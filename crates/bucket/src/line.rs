@@ -21,8 +21,9 @@ use std::time::Duration;
 use evenkeel_sync::atomic::{AtomicU64, Ordering::Relaxed};
 use evenkeel_sync::{Arc, Mutex, MutexGuard};
 
-use crate::counter::{Ask, Counted, Counter, Granted, Short, take_all};
+use crate::counter::{Ask, Counter, Granted, Short};
 use crate::scale::Scale;
+use crate::several::{Counted, take_all};
 use crate::{Level, Rate};
 
 /// A waiter's lateness up to this is made good, in nanoseconds: tokio's timer ticks in milliseconds.
@@ -37,8 +38,8 @@ pub(crate) struct Gate {
     pub(crate) id: u64,
     pub(crate) counter: Counter,
     line: Mutex<Line>,
-    /// How late the last waiter was served. ORDERING: Relaxed throughout: a hint that publishes nothing; each use of it
-    /// is bounded by [`LATE`] and by the moment at which the counter has enough.
+    /// How late the last waiter was served: a hint, each use of which is bounded by [`LATE`] and by the moment at which
+    /// the counter has enough.
     late: AtomicU64,
 }
 
@@ -86,7 +87,7 @@ impl Counted for Arc<Gate> {
 }
 
 /// What a waiter is to do next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Granted(Granted),
     /// Come back when woken, or at this time. `None`: as things stand only a wake-up helps.
@@ -177,11 +178,13 @@ impl Gate {
     }
 
     fn late(&self) -> u64 {
+        // ORDERING: Relaxed; a hint that publishes nothing.
         self.late.load(Relaxed)
     }
 
     fn note_late(&self, late: u64) {
         if self.late() != late {
+            // ORDERING: Relaxed; a hint that publishes nothing.
             self.late.store(late, Relaxed);
         }
     }

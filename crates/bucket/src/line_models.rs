@@ -7,8 +7,9 @@ use std::time::Duration;
 use evenkeel_sync::{Arc, block_on, model, thread};
 
 use crate::Rate;
-use crate::counter::{Ask, take_all};
+use crate::counter::Ask;
 use crate::line::{Gate, Limit, Step, Waiter};
+use crate::several::take_all;
 
 /// An empty bucket that refills so slowly that only a refund helps.
 fn empty(id: u64, depth: u32) -> Arc<Gate> {

@@ -9,9 +9,10 @@ use std::time::Duration;
 use evenkeel_sync::Arc;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::counter::{Ask, Granted, Short, take_all};
+use crate::counter::{Ask, Granted, Short};
 use crate::denied::Name;
 use crate::line::{Gate, Step, Waiter, take_now};
+use crate::several::take_all;
 use crate::{Denied, Grant, Refusal, time};
 
 /// Buckets in the order of their ids, each once, with the order in which they are asked.
