@@ -12,7 +12,6 @@ pub(crate) enum Unit {
     Ns,
     Bytes,
     Share,
-    S,
 }
 
 impl Unit {
@@ -21,7 +20,6 @@ impl Unit {
             Self::Ns => "ns",
             Self::Bytes => "bytes",
             Self::Share => "share",
-            Self::S => "s",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! the minima, absolute bars against the medians.
 
 mod allocations;
+mod bucket;
 mod cancel;
 mod errors;
 mod harness;
@@ -22,10 +23,11 @@ static ALLOCATOR: allocations::Counting = allocations::Counting;
 /// An area and what runs its cases.
 type Area = (&'static str, fn(&mut Bench));
 
-const AREAS: [Area; 4] = [
+const AREAS: [Area; 5] = [
     ("errors", errors::run),
     ("cancel", cancel::run),
     ("heartbeat", heartbeat::run),
+    ("bucket", bucket::run),
     ("steward", steward::run),
 ];
 
