@@ -64,19 +64,18 @@ struct Link<B> {
 enum Ground {
     Head(Layer),
     Older(Box<Chain>),
-    /// Only in a chain that is being taken apart.
-    Gone,
+    /// Not yet, or no more.
+    Nothing,
 }
 
 impl Chain {
-    #[inline]
-    pub(crate) fn new(head: Layer) -> Self {
-        Self::on(Ground::Head(head))
-    }
-
-    #[inline]
-    fn on(below: Ground) -> Self {
-        let first = Link { layer: None, below };
+    /// A chain that waits for its head.
+    #[inline(always)]
+    pub(crate) fn empty() -> Self {
+        let first = Link {
+            layer: None,
+            below: Ground::Nothing,
+        };
         let second = Link {
             layer: None,
             below: first,
@@ -90,25 +89,41 @@ impl Chain {
         }
     }
 
-    pub(crate) fn push(&mut self, layer: Layer) {
+    pub(crate) fn set_head(&mut self, head: Layer) {
+        *self.ground() = Ground::Head(head);
+    }
+
+    /// An empty slot above all layers, for the next one.
+    ///
+    /// Asked for before the layer is built, so that it is built there: one that is built elsewhere and moved at once makes
+    /// the processor wait for its own stores.
+    #[inline]
+    pub(crate) fn slot(&mut self) -> &mut Option<Layer> {
         if self.links == 3 {
-            let older = std::mem::replace(self, Self::on(Ground::Gone));
-            *self.ground() = Ground::Older(Box::new(older));
+            self.make_room();
         }
+        self.links += 1;
         let slot = match self.links {
-            0 => &mut self.third.below.below.layer,
-            1 => &mut self.third.below.layer,
+            1 => &mut self.third.below.below.layer,
+            2 => &mut self.third.below.layer,
             _ => &mut self.third.layer,
         };
-        *slot = Some(layer);
-        self.links += 1;
+        // It is empty. Said once more, the compiler knows, and drops nothing when the layer comes.
+        *slot = None;
+        slot
+    }
+
+    #[cold]
+    fn make_room(&mut self) {
+        let older = std::mem::replace(self, Self::empty());
+        *self.ground() = Ground::Older(Box::new(older));
     }
 
     /// All layers, the outermost first.
     pub(crate) fn layers(&self) -> impl Iterator<Item = &Layer> {
         std::iter::successors(Some(self), |chain| match &chain.third.below.below.below {
             Ground::Older(chain) => Some(chain),
-            Ground::Head(_) | Ground::Gone => None,
+            Ground::Head(_) | Ground::Nothing => None,
         })
         .flat_map(|chain| {
             let Link {
@@ -121,7 +136,7 @@ impl Chain {
             } = &chain.third;
             let head = match &first.below {
                 Ground::Head(head) => Some(head),
-                Ground::Older(_) | Ground::Gone => None,
+                Ground::Older(_) | Ground::Nothing => None,
             };
             [third.as_ref(), second.as_ref(), first.layer.as_ref(), head]
                 .into_iter()
@@ -142,10 +157,14 @@ impl Chain {
 /// Takes the older chains off one by one: dropped by themselves they would recurse, and a long chain would overflow the
 /// stack.
 impl Drop for Chain {
+    #[inline]
     fn drop(&mut self) {
-        let mut ground = std::mem::replace(self.ground(), Ground::Gone);
+        if !matches!(self.third.below.below.below, Ground::Older(_)) {
+            return;
+        }
+        let mut ground = std::mem::replace(self.ground(), Ground::Nothing);
         while let Ground::Older(mut chain) = ground {
-            ground = std::mem::replace(chain.ground(), Ground::Gone);
+            ground = std::mem::replace(chain.ground(), Ground::Nothing);
         }
     }
 }
@@ -179,7 +198,7 @@ impl Storey for Ground {
         match self {
             Self::Head(head) => head.error(),
             Self::Older(chain) => chain.third.face(),
-            Self::Gone => None,
+            Self::Nothing => None,
         }
     }
 
@@ -187,7 +206,7 @@ impl Storey for Ground {
         match self {
             Self::Head(head) => head.error()?.source(),
             Self::Older(chain) => chain.third.source_of_face(),
-            Self::Gone => None,
+            Self::Nothing => None,
         }
     }
 }
@@ -223,10 +242,11 @@ mod tests {
 
     #[test]
     fn layers_and_sources_keep_their_order_across_the_move_to_the_heap() {
-        let mut chain = Chain::new(layer(What::Cause("0".into())));
+        let mut chain = Chain::empty();
+        chain.set_head(layer(What::Cause("0".into())));
         for number in 1..20 {
-            chain.push(layer(What::Cause(number.to_string().into())));
-            chain.push(layer(What::Note("between".into())));
+            *chain.slot() = Some(layer(What::Cause(number.to_string().into())));
+            *chain.slot() = Some(layer(What::Note("between".into())));
             let told: Vec<_> = chain
                 .layers()
                 .filter_map(Layer::error)
@@ -246,9 +266,10 @@ mod tests {
 
     #[test]
     fn a_chain_of_a_hundred_thousand_is_dropped_without_recursion() {
-        let mut chain = Chain::new(layer(What::Cause("head".into())));
+        let mut chain = Chain::empty();
+        chain.set_head(layer(What::Cause("head".into())));
         for _ in 0..100_000 {
-            chain.push(layer(What::Unforeseen));
+            *chain.slot() = Some(layer(What::Unforeseen));
         }
         assert_eq!(chain.layers().count(), 100_001);
         drop(chain);

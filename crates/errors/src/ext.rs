@@ -20,7 +20,7 @@ type Foreign = Box<dyn Error + Send + Sync>;
 /// Each method records the place where it is called. The plain `?` on a report does not, since the compiler tells nobody
 /// that it was there; on a known error it does.
 ///
-/// Nothing is computed for `Ok`. Where the argument costs something, use the variant that takes a closure.
+/// Only `Result` and `Option` implement it. Nothing is computed for `Ok`. Where the argument costs something, use the variant that takes a closure.
 ///
 /// # Examples
 ///
@@ -105,7 +105,9 @@ pub trait ResultExt: Sized + Outcome {
 
     /// Raises a known error over whatever this one is: it was expected, and here is what it means to the caller.
     ///
-    /// A report is kept, with its id and its story. Any other error becomes the cause at the bottom of a new one.
+    /// A report is kept, with its id and its story. Any other error becomes the cause at the bottom of a new one. A known
+    /// error that is no report yet counts as any other, and the log has its text but not its code; it has both after
+    /// `.trail().raise(..)`.
     ///
     /// # Errors
     ///

@@ -68,6 +68,8 @@ pub(crate) fn random() -> u64 {
 }
 
 impl Id {
+    pub(crate) const NIL: Self = Self(0);
+
     pub(crate) fn new(at: SystemTime) -> Self {
         MINE.with(|mine| {
             let mut lease = mine.get();

@@ -70,8 +70,8 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// [`OriginSet`] if the process has an origin already: another was set, or [`get`](Self::get) was called or a report
-    /// logged before. The origin then stays what it was.
+    /// [`OriginSet`] if the process has an origin already: another was set, or somebody asked for it, by
+    /// [`get`](Self::get), a report's `Debug` or a sink. The origin then stays what it was.
     pub fn set(self) -> Result<(), OriginSet> {
         ORIGIN.set(self).map_err(|_| OriginSet(()))
     }

@@ -77,7 +77,6 @@ impl<'a> Record<'a> {
     }
 
     /// The report that is logged.
-    #[must_use]
     pub fn report(&self) -> &'a Report {
         self.report
     }

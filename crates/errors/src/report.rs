@@ -2,7 +2,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
@@ -23,6 +23,7 @@ use crate::{Code, Id, Known, Problem, Record, Retry, Severity};
 /// many. All three are for developers. As [`Error`] it has as sources the errors below, outermost first, then the
 /// sources of the innermost. What [`downcast_ref`](Self::downcast_ref) can reach is more: also the sources of the errors
 /// between.
+#[must_use = "a report that is dropped was never told to anyone: it belongs before a boundary"]
 pub struct Report(Box<Inner>);
 
 struct Inner {
@@ -35,6 +36,21 @@ struct Inner {
     ///
     /// False until somebody logs the report, then true for ever. Who turns it is the one that logs.
     logged: AtomicBool,
+}
+
+/// A form to be filled in, by [`Report::with_head`] alone.
+impl Default for Inner {
+    #[inline(always)]
+    fn default() -> Self {
+        Self {
+            id: Id::NIL,
+            time: SystemTime::UNIX_EPOCH,
+            place: Location::caller(),
+            chain: Chain::empty(),
+            trail: Trail::default(),
+            logged: AtomicBool::new(false),
+        }
+    }
 }
 
 /// Whether an error was thought of.
@@ -58,8 +74,7 @@ impl Kind {
 }
 
 impl Report {
-    /// Reports a known error that happened here. Where `?` stands it does the same.
-    #[must_use]
+    /// Reports a known error that happened here. `?` on one does the same.
     #[track_caller]
     pub fn new<K: Known>(known: K) -> Self {
         Self::with_head(What::Known(Box::new(known)), Location::caller())
@@ -75,14 +90,12 @@ impl Report {
     /// let report = Report::bug("the queue is empty although its length is 3");
     /// assert_eq!(report.kind(), Kind::Bug);
     /// ```
-    #[must_use]
     #[track_caller]
     pub fn bug<E: Into<Foreign> + 'static>(error: E) -> Self {
         Self::bug_at(error, Location::caller())
     }
 
     /// Adds this place to the trail. The first and the last three places are kept, those between are counted.
-    #[must_use]
     #[track_caller]
     pub fn trail(mut self) -> Self {
         self.0.trail.push(Location::caller());
@@ -90,17 +103,17 @@ impl Report {
     }
 
     /// Adds a remark for the developer.
-    #[must_use]
     #[track_caller]
     pub fn note(self, text: impl Into<Cow<'static, str>>) -> Self {
-        self.push(What::Note(text.into()), Location::caller())
+        let place = Location::caller();
+        self.push(place, || What::Note(text.into()))
     }
 
     /// Raises a known error over what the report says so far: the answer to the user is now its answer.
-    #[must_use]
     #[track_caller]
     pub fn raise<K: Known>(self, known: K) -> Self {
-        self.push(What::Known(Box::new(known)), Location::caller())
+        let place = Location::caller();
+        self.push(place, || What::Known(Box::new(known)))
     }
 
     /// The name of this occurrence.
@@ -211,7 +224,7 @@ impl Report {
 
     pub(crate) fn bug_at<E: Into<Foreign> + 'static>(error: E, place: Place) -> Self {
         match existing(error) {
-            Ok(report) => report.push(What::Unforeseen, place),
+            Ok(report) => report.push(place, || What::Unforeseen),
             Err(error) => Self::with_head(What::Bug(error), place),
         }
     }
@@ -233,24 +246,28 @@ impl Report {
     }
 
     fn with_head(what: What, place: Place) -> Self {
-        let time = SystemTime::now();
-        Self(Box::new(Inner {
-            id: Id::new(time),
-            time,
+        // By `default` it comes to be on the heap, and is not copied there.
+        let mut inner = Box::<Inner>::default();
+        inner.time = SystemTime::now();
+        inner.id = Id::new(inner.time);
+        inner.place = place;
+        inner.chain.set_head(Layer {
+            what,
             place,
-            chain: Chain::new(Layer {
-                what,
-                place,
-                after: 0,
-            }),
-            trail: Trail::default(),
-            logged: AtomicBool::new(false),
-        }))
+            after: 0,
+        });
+        Self(inner)
     }
 
-    fn push(mut self, what: What, place: Place) -> Self {
+    #[inline]
+    fn push(mut self, place: Place, what: impl FnOnce() -> What) -> Self {
         let after = self.0.trail.hops();
-        self.0.chain.push(Layer { what, place, after });
+        let slot = self.0.chain.slot();
+        *slot = Some(Layer {
+            what: what(),
+            place,
+            after,
+        });
         self
     }
 
@@ -303,6 +320,10 @@ impl<K: Known> From<K> for Report {
         Self::new(known)
     }
 }
+
+// No panic leaves a report half changed: what it holds is set once, and the one flag is atomic.
+impl UnwindSafe for Report {}
+impl RefUnwindSafe for Report {}
 
 impl Error for Report {
     fn source(&self) -> Option<&(dyn Error + 'static)> {

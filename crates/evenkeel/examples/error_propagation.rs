@@ -6,7 +6,7 @@
 //! `cargo run -p evenkeel --features full --example error_propagation`
 
 use std::borrow::Cow;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -30,7 +30,7 @@ mod binary {
 
     pub(super) fn is_executable(path: &Path) -> Result<bool, Report> {
         // That a file is missing is an everyday thing. Whatever else keeps us from looking at it is not.
-        let metadata = path.metadata().raise_if(|error: &io::Error| {
+        let metadata = path.metadata().raise_if(|error| {
             (error.kind() == ErrorKind::NotFound).then(|| Missing(path.into()))
         })?;
         Ok(has_execute_bit(&metadata))
