@@ -106,6 +106,20 @@ impl Bucket {
         }
     }
 
+    /// Takes as many tokens as there are now, at most `n`; the grant says how many. For a lease, or a batch that may be
+    /// smaller.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_acquire`](Self::try_acquire) of one token, if there is not even one.
+    pub fn take_up_to(&self, n: u64) -> Result<Grant, Denied> {
+        let now = time::now();
+        match self.gate.counter.take_up_to(&Ask::now(n, now)) {
+            Ok((n, granted)) => Ok(Grant::new(n, granted.left, granted.cost)),
+            Err(short) => Err(deny(&self.gate, &self.name, short, 1, now)),
+        }
+    }
+
     /// Takes `n` tokens, waiting in line for them, until `by` at the latest.
     ///
     /// First come, first served, however much each asks for. Who waits holds nothing until it is granted, so who gives up

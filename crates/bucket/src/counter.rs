@@ -267,6 +267,21 @@ impl Counter {
         }
     }
 
+    /// Takes what there is of `ask.n` tokens, at least one, and says how many.
+    pub(crate) fn take_up_to(&self, ask: &Ask) -> Result<(u64, Granted), Short> {
+        loop {
+            let (spent, plan) = self.look(ask.now);
+            let there = plan.level(spent, ask.now).checked_div(plan.scale.cost);
+            let n = ask.n.min(there.unwrap_or(ask.n).max(1));
+            match self.take(&Ask { n, ..*ask }) {
+                Ok(granted) => return Ok((n, granted)),
+                // Somebody took from it in between.
+                Err(Short::Until(_) | Short::Never) if n > 1 => {}
+                Err(short) => return Err(short),
+            }
+        }
+    }
+
     #[inline]
     fn swap(&self, word: u64, next: u64) -> bool {
         // ORDERING: Release on success, with the Acquire of `lock`: the plan was read, and `high` written, before a

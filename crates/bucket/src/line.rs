@@ -48,6 +48,8 @@ struct Line {
     waiting: BTreeMap<u64, Place>,
     /// Tokens that all in line ask for.
     total: u128,
+    /// When tokens were last given back to those in line, or their price changed: nothing fell due before that.
+    refunded: u64,
     limit: Limit,
 }
 
@@ -105,6 +107,7 @@ impl Gate {
             line: Mutex::new(Line {
                 waiting: BTreeMap::new(),
                 total: 0,
+                refunded: 0,
                 limit,
             }),
             late: AtomicU64::new(0),
@@ -122,6 +125,7 @@ impl Gate {
         change(&mut line.limit);
         let Limit { rate, depth } = line.limit;
         self.counter.replan(Scale::new(rate, depth), now);
+        line.refunded = line.refunded.max(now);
         for place in line.waiting.values_mut() {
             place.until = now;
             wake.push(place.waker.clone());
@@ -170,7 +174,10 @@ impl Gate {
     /// Gives tokens back and tells the head of the line.
     pub(crate) fn refund(&self, n: u64, now: u64) {
         if self.counter.refund(n) {
-            let head = self.line.lock().call_head(now);
+            let mut line = self.line.lock();
+            line.refunded = line.refunded.max(now);
+            let head = line.call_head(now);
+            drop(line);
             if let Some(head) = head {
                 head.wake();
             }
@@ -335,14 +342,16 @@ impl<'a> Waiter<'a> {
                 line.leave(head, &self.gates[place].counter, self.now, after);
             }
         }
+        let refunded = lines.iter().map(|line| line.refunded).max().unwrap_or(0);
+        let late = if self.waited {
+            LATE
+        } else {
+            lateness(self.gates)
+        };
         let ask = Ask {
             n: self.n,
             now: self.now,
-            late: if self.waited {
-                LATE
-            } else {
-                lateness(self.gates)
-            },
+            late: late.min(self.now.saturating_sub(refunded)),
             waited: self.waited,
             head: true,
         };

@@ -255,3 +255,35 @@ async fn a_lower_depth_refuses_who_asked_for_more() {
     assert_eq!(denied.refusal(), Refusal::Never);
     assert_eq!(bucket.peek().tokens, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn takes_what_there_is_up_to_what_was_asked() {
+    let bucket = Bucket::new(Rate::every(SECOND), 5);
+    assert_eq!(bucket.take_up_to(3).unwrap().tokens(), 3);
+    assert_eq!(bucket.take_up_to(u64::MAX).unwrap().tokens(), 2);
+    assert_eq!(
+        bucket.take_up_to(7).unwrap_err().refusal(),
+        Refusal::Later(SECOND)
+    );
+    assert_eq!(bucket.take_up_to(0).unwrap().tokens(), 0);
+    let open = Bucket::new(Rate::UNLIMITED, 1);
+    assert_eq!(open.take_up_to(9).unwrap().tokens(), 9);
+    let none = Bucket::new(Rate::MAX, 0);
+    assert_eq!(none.take_up_to(9).unwrap_err().refusal(), Refusal::Never);
+}
+
+/// The ticks' origin moves every 13 days; what was spent before can still be given back.
+#[tokio::test(start_paused = true)]
+async fn a_refund_fills_the_bucket_also_after_weeks() {
+    let bucket = Bucket::new(Rate::every(24 * 3600 * SECOND), 800);
+    assert!(bucket.try_acquire(800).is_ok());
+    for _ in 0..20 {
+        advance(24 * 3600 * SECOND).await;
+        let _ = bucket.try_acquire(0);
+    }
+    assert_eq!(bucket.peek().tokens, 20);
+    bucket.refund(779);
+    assert_eq!(bucket.peek().tokens, 799);
+    bucket.refund(2);
+    assert_eq!(bucket.peek().tokens, 800);
+}
