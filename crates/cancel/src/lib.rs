@@ -1,1 +1,68 @@
-//! Cancellation with a cause: tokens, deadlines, claims and scopes.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+use std::future::Future;
+
+mod accept;
+mod blocking;
+mod callback;
+mod cause;
+mod claim;
+mod deadline;
+mod driver;
+#[cfg(feature = "errors")]
+mod errors;
+mod future;
+mod list;
+mod node;
+mod queue;
+mod scope;
+mod sweep;
+mod token;
+mod up;
+mod wait;
+mod word;
+
+#[cfg(all(test, loom))]
+mod claim_models;
+#[cfg(all(test, loom))]
+mod node_models;
+
+pub use accept::{Attempt, First, Latest, Offer};
+pub use callback::Registration;
+pub use cause::Cause;
+pub use claim::{Claim, Permit, Refused, Verdict};
+pub use driver::NoRuntime;
+pub use future::{Cancelled, CancelledOwned, Run};
+pub use scope::{Scope, ScopeClosed, Shutdown};
+pub use token::{DropGuard, Source, Token};
+
+/// What can be cancelled, as seen by who observes it.
+///
+/// # Contract
+///
+/// - Once `cause` is `Some`, it is the same `Some` for ever; `cancelled` is ready then, with the same cause.
+/// - `cause` neither blocks nor waits.
+/// - A `cancelled` that is pending wakes its task when the cancellation comes, however late it was first polled; dropped, it leaves
+///   nothing behind.
+pub trait Cancel {
+    /// The cause, if it is cancelled.
+    fn cause(&self) -> Option<Cause>;
+
+    /// Waits for the cancellation.
+    fn cancelled(&self) -> impl Future<Output = Cause> + Send;
+}
+
+/// Runs `future` until it ends or `cancel` is cancelled; [`Token::run`] for anything that is [`Cancel`].
+///
+/// # Errors
+///
+/// The cause, if it was cancelled before `future` ended. At every poll `cancel` is asked first, so that a future that is always
+/// ready is cut as well.
+///
+/// # Cancel safety
+///
+/// As safe as `future`, which is dropped with this one.
+pub async fn run<C: Cancel + ?Sized, F: Future>(cancel: &C, future: F) -> Result<F::Output, Cause> {
+    Run::new(cancel, cancel.cancelled(), future).await
+}

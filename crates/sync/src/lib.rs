@@ -15,7 +15,7 @@ mod model;
 #[cfg(all(test, loom))]
 mod mutex_models;
 
-pub use imp::{Arc, UnsafeCell, atomic, hint, thread};
+pub use imp::{Arc, Tracked, UnsafeCell, atomic, hint, thread};
 pub use mutex::{Mutex, MutexGuard};
 
 #[cfg(loom)]

@@ -33,3 +33,15 @@ impl<T> UnsafeCell<T> {
 }
 
 pub(crate) use std::sync::{Mutex, MutexGuard};
+
+/// A part of what is freed by hand, so that loom notices when it is not.
+#[derive(Debug, Default)]
+pub struct Tracked;
+
+impl Tracked {
+    /// One more to be dropped before the execution ends.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}

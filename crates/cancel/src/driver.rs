@@ -1,0 +1,145 @@
+//! What drives the deadlines of a runtime: one task with one timer, started with the first deadline.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::runtime::{Handle, Id};
+use tokio::time::{Instant, Sleep};
+
+use crate::deadline::Deadline;
+use crate::node::{Node, NodeRef};
+use crate::queue::{Queue, Tick, Timed};
+use crate::up::{Ext, Up};
+use crate::word::{DECIDED, Packed};
+use crate::{Cause, sweep};
+
+/// There is no tokio runtime here, or it is shutting down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no tokio runtime to keep the deadline")]
+pub struct NoRuntime(());
+
+impl NoRuntime {
+    pub(crate) fn here() -> Self {
+        Self(())
+    }
+}
+
+struct Driver {
+    queue: evenkeel_sync::Arc<Queue>,
+    start: Instant,
+}
+
+static DRIVERS: LazyLock<Mutex<HashMap<Id, Arc<Driver>>>> = LazyLock::new(Mutex::default);
+
+thread_local! {
+    /// The one last used on this thread, so that the table above is seldom asked.
+    static RECENT: RefCell<Option<(Id, Arc<Driver>)>> = const { RefCell::new(None) };
+}
+
+/// A child of `parent` that is cancelled at `at`, if its parent is not before.
+pub(crate) fn child(parent: &NodeRef, at: Option<Instant>) -> Result<NodeRef, NoRuntime> {
+    let handle = Handle::try_current().map_err(|_| NoRuntime(()))?;
+    let deadline = at.map_or(Deadline::NEVER, Deadline::at);
+    let (Some(at), true) = (at, deadline < parent.deadline) else {
+        return Ok(Node::child(parent));
+    };
+    if parent.look().has(DECIDED) {
+        return Ok(Node::child(parent));
+    }
+    if at <= Instant::now() {
+        let node = Node::hang(Up::parent_of(parent.clone()), deadline);
+        sweep::cancel(&node, Packed::new(Cause::Timeout));
+        return Ok(node);
+    }
+    let driver = Driver::of(&handle);
+    let queue = evenkeel_sync::Arc::clone(&driver.queue);
+    let timed = Timed::new(parent.clone(), queue, driver.tick_at(at));
+    let node = Node::hang(Up::ext(Ext::Timed(timed)), deadline);
+    if node.enqueue() {
+        Ok(node)
+    } else {
+        Err(NoRuntime(()))
+    }
+}
+
+impl Driver {
+    fn of(handle: &Handle) -> Arc<Self> {
+        let id = handle.id();
+        RECENT.with_borrow_mut(|recent| match recent {
+            Some((known, driver)) if *known == id => Arc::clone(driver),
+            _ => {
+                let mut drivers = DRIVERS.lock().unwrap_or_else(PoisonError::into_inner);
+                let driver = drivers.entry(id).or_insert_with(|| Self::start(handle));
+                *recent = Some((id, Arc::clone(driver)));
+                Arc::clone(driver)
+            }
+        })
+    }
+
+    fn start(handle: &Handle) -> Arc<Self> {
+        let driver = Arc::new(Self {
+            queue: Queue::new(),
+            start: Instant::now(),
+        });
+        // Made here, so that a runtime without a clock panics at who asks for the deadline.
+        let sleep = Box::pin(tokio::time::sleep_until(driver.start));
+        let close = Close {
+            id: handle.id(),
+            driver: Arc::clone(&driver),
+        };
+        handle.spawn(drive(close, sleep));
+        driver
+    }
+
+    /// The first tick that is not before `at`.
+    fn tick_at(&self, at: Instant) -> Tick {
+        let nanos = at.saturating_duration_since(self.start).as_nanos();
+        Tick::try_from(nanos.div_ceil(1_000_000)).unwrap_or(Tick::MAX)
+    }
+
+    /// The last tick that is over.
+    fn tick_now(&self) -> Tick {
+        Tick::try_from(self.start.elapsed().as_millis()).unwrap_or(Tick::MAX)
+    }
+}
+
+async fn drive(close: Close, mut sleep: Pin<Box<Sleep>>) {
+    let driver = &*close.driver;
+    poll_fn(|cx| {
+        loop {
+            let Some(next) = driver.queue.turn(driver.tick_now(), cx.waker()) else {
+                return Poll::<()>::Pending;
+            };
+            let Some(at) = driver.start.checked_add(Duration::from_millis(next)) else {
+                return Poll::Pending;
+            };
+            if sleep.deadline() != at {
+                sleep.as_mut().reset(at);
+            }
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+}
+
+/// Dropped with the driver's task, that is when the runtime ends.
+struct Close {
+    id: Id,
+    driver: Arc<Driver>,
+}
+
+impl Drop for Close {
+    fn drop(&mut self) {
+        let mut drivers = DRIVERS.lock().unwrap_or_else(PoisonError::into_inner);
+        drivers.remove(&self.id);
+        drop(drivers);
+        self.driver.queue.close();
+    }
+}

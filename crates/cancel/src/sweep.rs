@@ -1,0 +1,227 @@
+//! Cancelling: a node is decided first, and then all that is registered below it is told.
+//!
+//! # Protocol
+//!
+//! A *sweep* of a node goes depth first through the lists below it. Under the lock of a list, a batch at a time:
+//!
+//! - a waiter or a callback is taken out, to be woken or run when the lock is given back;
+//! - a child is decided. One in whose own list no further child is left is finished: its waiters are taken, and it is
+//!   taken out too. One with children stays in until the sweep comes back from it.
+//!
+//! So **what is no longer in a list has its whole subtree decided**. This is what makes the promise hold that when
+//! `cancel` returns, all earlier descendants read cancelled, for the call that lost the race as well: it sweeps the same
+//! lists, and what it does not find there any more is done. Several sweeps share the work, since each takes what it tells out
+//! of the list. (Lazy nodes are in no list: they read the cancellation through their parents.)
+//!
+//! Callbacks run last, so that a slow one delays no cancellation.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::task::Waker;
+
+use crate::list::{Entry, Kind, List};
+use crate::node::{Node, NodeRef, Outcome};
+use crate::up::Input;
+use crate::wait::{Callback, Waiter};
+use crate::word::{DECIDED, Packed, REGS, Word};
+
+/// So many entries are told in one hold of a lock.
+const BATCH: usize = 32;
+
+/// Decides `node`, and tells all below it. Whether this call was the one that did it.
+pub(crate) fn cancel(node: &Node, cause: Packed) -> bool {
+    let word = node.look();
+    let outcome = if word.has(DECIDED) {
+        drop(cause);
+        Outcome::Lost(word)
+    } else {
+        node.decide(cause, false)
+    };
+    match outcome {
+        Outcome::Won(word) => {
+            tell(node, word);
+            true
+        }
+        Outcome::Pending => false,
+        Outcome::Lost(word) => {
+            tell(node, word);
+            false
+        }
+    }
+}
+
+/// Tells all that is registered below `node`, which was decided as `word`.
+pub(crate) fn tell(node: &Node, word: Word) {
+    if word.has(REGS) {
+        sweep(node);
+    }
+}
+
+fn sweep(root: &Node) {
+    let mut path: Vec<NodeRef> = Vec::new();
+    let mut batch = Batch::new();
+    loop {
+        let node = path.last().map_or(root, |node| &**node);
+        let step = step(node, &mut batch);
+        batch.wake();
+        match step {
+            Step::More => {}
+            Step::Down(child) => path.push(child),
+            Step::Done => {
+                // The next step at its parent finds it empty and takes it out.
+                if path.pop().is_none() {
+                    break;
+                }
+            }
+        }
+    }
+    batch.run();
+}
+
+enum Step {
+    More,
+    Down(NodeRef),
+    Done,
+}
+
+fn step(node: &Node, batch: &mut Batch) -> Step {
+    let word = node.load();
+    let mut list = node.list.lock();
+    for _ in 0..BATCH {
+        let Some(entry) = list.first() else {
+            return Step::Done;
+        };
+        let child = match entry.kind() {
+            Kind::Waiter | Kind::Callback => {
+                if !batch.take(&mut list, entry, word) {
+                    return Step::More;
+                }
+                continue;
+            }
+            Kind::Child => NonNull::new(entry.owner::<Node>().cast_mut()),
+            // SAFETY: an input in the list is alive, since its node takes it out before it is freed.
+            Kind::Input => unsafe { (*entry.owner::<Input>()).owner() },
+        };
+        let Some(child) = child else {
+            unreachable!("an input has its owner before it is in a list");
+        };
+        // SAFETY: as above, it is in the list and we hold the lock.
+        match mark(unsafe { child.as_ref() }, word, batch) {
+            Marked::Finished => {}
+            Marked::Full => return Step::More,
+            Marked::Deeper => {
+                // SAFETY: as above.
+                if let Some(child) = unsafe { NodeRef::upgrade(child) } {
+                    return Step::Down(child);
+                }
+                // It is being freed: nothing is below it.
+            }
+        }
+        // SAFETY: it is the first of this list.
+        unsafe { list.unlink(entry) };
+    }
+    Step::More
+}
+
+enum Marked {
+    Finished,
+    Deeper,
+    Full,
+}
+
+/// Decides a child with its parent's cause, and takes its waiters if nothing hangs deeper. The parent's lock is held.
+fn mark(child: &Node, parent: Word, batch: &mut Batch) -> Marked {
+    let word = match child.load() {
+        word if word.has(DECIDED) => word,
+        // SAFETY: the parent is decided and alive, so its payload stays.
+        _ => match child.decide(unsafe { Packed::copied(parent.payload()) }, true) {
+            Outcome::Won(word) | Outcome::Lost(word) => word,
+            // The permit has the cause now.
+            Outcome::Pending => return Marked::Finished,
+        },
+    };
+    if !word.has(REGS) {
+        return Marked::Finished;
+    }
+    let mut list = child.list.lock();
+    while let Some(entry) = list.first() {
+        match entry.kind() {
+            Kind::Child | Kind::Input => return Marked::Deeper,
+            Kind::Waiter | Kind::Callback => {
+                if !batch.take(&mut list, entry, word) {
+                    return Marked::Full;
+                }
+            }
+        }
+    }
+    Marked::Finished
+}
+
+/// What was taken out of the lists and is still to be told.
+struct Batch {
+    wakers: [Option<Waker>; BATCH],
+    taken: usize,
+    /// Callbacks, which nobody else finds any more: this list has no lock.
+    callbacks: List,
+}
+
+impl Batch {
+    fn new() -> Self {
+        Self {
+            wakers: [const { None }; BATCH],
+            taken: 0,
+            callbacks: List::new(),
+        }
+    }
+
+    /// Takes `entry`, a waiter or a callback of a node decided as `word`, out of `list`; false if there is no room.
+    fn take(&mut self, list: &mut List, entry: Entry, word: Word) -> bool {
+        if self.taken == BATCH {
+            return false;
+        }
+        if entry.kind() == Kind::Waiter {
+            // SAFETY: it is in the list, so it lives, and the lock is held.
+            let waker = unsafe {
+                list.unlink(entry);
+                (*entry.owner::<Waiter>()).take()
+            };
+            self.wakers[self.taken] = waker;
+            self.taken += 1;
+        } else {
+            // SAFETY: as above; `claim` makes it ours, so that it may be in our list.
+            unsafe {
+                list.unlink(entry);
+                (*entry.owner::<Callback>()).claim(word);
+                self.callbacks.push(entry);
+            }
+        }
+        true
+    }
+
+    /// Wakes what was taken. No lock is held.
+    fn wake(&mut self) {
+        while self.taken > 0 {
+            // A waker that panics has had its turn: the hook has reported it, and the others must not suffer.
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                while self.taken > 0 {
+                    self.taken -= 1;
+                    if let Some(waker) = self.wakers[self.taken].take() {
+                        waker.wake();
+                    }
+                }
+            }));
+        }
+    }
+
+    /// Runs the callbacks, those of one node in the order in which they were registered. No lock is held.
+    fn run(mut self) {
+        while let Some(entry) = self.callbacks.first() {
+            // SAFETY: it is ours since `claim`, with the list's count of it.
+            let callback = unsafe {
+                self.callbacks.unlink(entry);
+                Callback::from_entry(entry)
+            };
+            let _ = catch_unwind(AssertUnwindSafe(move || callback.run()));
+        }
+    }
+}
