@@ -8,6 +8,7 @@ use evenkeel_sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
 
 use crate::planes::{NEVER, TICKS};
+use crate::quality::Record;
 
 /// Tokio's timers fire up to a millisecond late; a period is so much longer that a timeout's worth of them is never
 /// short of it.
@@ -69,22 +70,21 @@ pub enum ClassError {
     /// There is no tokio runtime here that the monitor could run on.
     #[error("no tokio runtime to run the monitor on")]
     NoRuntime,
+    /// The system gives no thread for a [sentinel](crate::Sentinel).
+    #[error("no thread for the sentinel")]
+    NoThread,
 }
 
 #[cfg(feature = "errors")]
 impl evenkeel_errors::Known for ClassError {
     fn code(&self) -> evenkeel_errors::Code {
         use evenkeel_errors::{Code, Status};
-        match self {
-            Self::TooShort(_) => {
-                Code::new("evenkeel.heartbeat", "too-short", Status::InvalidArgument)
-            }
-            Self::NoRuntime => Code::new(
-                "evenkeel.heartbeat",
-                "no-runtime",
-                Status::FailedPrecondition,
-            ),
-        }
+        let (reason, status) = match self {
+            Self::TooShort(_) => ("too-short", Status::InvalidArgument),
+            Self::NoRuntime => ("no-runtime", Status::FailedPrecondition),
+            Self::NoThread => ("no-thread", Status::ResourceExhausted),
+        };
+        Code::new("evenkeel.heartbeat", reason, status)
     }
 }
 
@@ -105,6 +105,7 @@ pub(crate) struct Timing {
     witnessed: AtomicU64,
     /// Which blocks of the class have a free slot. Locked while a slot is taken or given back.
     pub(crate) open: Mutex<BTreeSet<u32>>,
+    pub(crate) record: Mutex<Record>,
 }
 
 fn nanos(duration: Duration) -> u64 {
@@ -123,6 +124,7 @@ impl Timing {
             allowance: period.saturating_add(GRAIN),
             witnessed: AtomicU64::new(0),
             open: Mutex::default(),
+            record: Mutex::default(),
         })
     }
 

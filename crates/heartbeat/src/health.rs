@@ -12,6 +12,11 @@ pub enum Health {
     Busy,
     /// Not heard for a timeout, or over the limit of a unit or of the start.
     Silent,
+    /// The same, inside one poll of a future that [beats on each](crate::BeatFuture::beat_on_poll): something in it
+    /// blocks the thread.
+    Hung,
+    /// The same, woken and not polled: its runtime has no thread for it.
+    Starved,
     /// The monitor itself did not run in time. It witnessed nothing meanwhile, so it holds no silence against anybody.
     Stalled,
     /// The handle is gone: the worker returned, was cancelled, or panicked.
@@ -19,9 +24,10 @@ pub enum Health {
 }
 
 impl Health {
-    /// Whether this asks for somebody to act.
+    /// Whether it is [`Silent`](Self::Silent), [`Hung`](Self::Hung) or [`Starved`](Self::Starved): the worker is there,
+    /// and has not been heard in time.
     #[must_use]
     pub fn is_alarm(self) -> bool {
-        matches!(self, Self::Silent)
+        matches!(self, Self::Silent | Self::Hung | Self::Starved)
     }
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod drive;
 mod events;
 mod every;
 mod expect;
@@ -10,10 +11,15 @@ mod planes;
 #[cfg(all(test, loom))]
 mod planes_models;
 mod pulse;
+mod quality;
+mod sentinel;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod watched;
 mod word;
 #[cfg(all(test, loom))]
 mod word_models;
+mod wrap;
 
 use std::sync::Arc;
 
@@ -23,7 +29,10 @@ pub use expect::{ClassError, Expect};
 pub use health::Health;
 pub use monitor::{Class, Monitor};
 pub use pulse::{Beat, Beats, Pulse, pulse};
+pub use quality::Quality;
+pub use sentinel::Sentinel;
 pub use watched::{Unit, Watched};
+pub use wrap::{BeatFuture, BeatOnItem, BeatOnPoll, BeatStream};
 
 /// Says that all is well.
 ///

@@ -5,15 +5,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use evenkeel_sync::Mutex;
+use evenkeel_sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
-use crate::events::{Outbox, Wakers};
+use crate::drive::watch;
+use crate::events::Outbox;
 use crate::expect::Timing;
-use crate::planes::{News, Planes, TICKS};
-use crate::{Change, ClassError, Events, Expect, Health, PulseId, Watched};
+use crate::planes::{News, Phase, Planes};
+use crate::{Change, ClassError, Events, Expect, Health, Heartbeat, PulseId, Quality, Watched};
 
 /// Pulses of one class in one allocation: a line of 512 bits, and what goes with them.
 pub(crate) struct Block {
@@ -43,36 +44,88 @@ impl Block {
     }
 }
 
-type Blocks = RwLock<Vec<Arc<Block>>>;
+pub(crate) type Blocks = RwLock<Vec<Arc<Block>>>;
 
-fn block(blocks: &Blocks, at: u32) -> Option<Arc<Block>> {
+pub(crate) fn block(blocks: &Blocks, at: u32) -> Option<Arc<Block>> {
     let blocks = blocks.read().unwrap_or_else(PoisonError::into_inner);
     blocks.get(at as usize).cloned()
 }
 
-struct ClassState {
-    timing: Arc<Timing>,
-    blocks: Blocks,
+pub(crate) struct ClassState {
+    pub(crate) timing: Arc<Timing>,
+    pub(crate) blocks: Blocks,
+    /// Set by a task on the runtime of the pulses, if that is another than ours: while it is not, nobody there is heard,
+    /// and nobody is to blame.
+    pub(crate) canary: Option<Arc<AtomicBool>>,
 }
 
-struct Shared {
-    outbox: Arc<Outbox>,
-    classes: Mutex<Vec<Arc<ClassState>>>,
+/// What the monitor's task shares with the handles.
+///
+/// # Protocol
+///
+/// `turns`, `stalled` and `ended` are written by the task alone and say how it fares itself. They publish nothing.
+pub(crate) struct Shared {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) classes: Mutex<Vec<Arc<ClassState>>>,
     /// Those of all classes.
     blocks: Blocks,
     /// There is a class that the task does not know.
-    fresh: Notify,
+    pub(crate) fresh: Notify,
+    /// The monitor's own pulse.
+    turns: AtomicU64,
+    stalled: AtomicBool,
+    ended: AtomicBool,
 }
 
-/// Ends the task with the last handle.
+impl Shared {
+    pub(crate) fn turn(&self) {
+        // ORDERING: Relaxed: it publishes nothing.
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn turns(&self) -> u64 {
+        // ORDERING: Relaxed: it publishes nothing.
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn stalled(&self, stalled: bool) {
+        // ORDERING: Relaxed: it publishes nothing.
+        self.stalled.store(stalled, Ordering::Relaxed);
+        self.outbox.put_own(self.own_health());
+    }
+
+    pub(crate) fn ended(&self, ended: bool) {
+        // ORDERING: Relaxed: it publishes nothing.
+        self.ended.store(ended, Ordering::Relaxed);
+        if ended {
+            self.outbox.close();
+        }
+    }
+
+    pub(crate) fn own_health(&self) -> Health {
+        // ORDERING: Relaxed: neither publishes anything.
+        let ended = self.ended.load(Ordering::Relaxed);
+        let stalled = self.stalled.load(Ordering::Relaxed);
+        match (ended, stalled, self.turns()) {
+            (true, ..) => Health::Closed,
+            (_, true, _) => Health::Stalled,
+            (.., 0) => Health::Starting,
+            _ => Health::Live,
+        }
+    }
+}
+
+/// Ends the tasks with the last handle.
 struct Keep {
     shared: Arc<Shared>,
     task: Mutex<Option<JoinHandle<()>>>,
+    canaries: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Drop for Keep {
     fn drop(&mut self) {
-        if let Some(task) = self.task.get_mut() {
+        let canaries = self.canaries.get_mut().drain(..);
+        for task in canaries.chain(self.task.get_mut().take()) {
             task.abort();
         }
     }
@@ -126,8 +179,12 @@ impl Monitor {
                     classes: Mutex::default(),
                     blocks: Blocks::default(),
                     fresh: Notify::new(),
+                    turns: AtomicU64::new(0),
+                    stalled: AtomicBool::new(false),
+                    ended: AtomicBool::new(false),
                 }),
                 task: Mutex::default(),
+                canaries: Mutex::default(),
             }),
         }
     }
@@ -141,16 +198,55 @@ impl Monitor {
     ///
     /// If the timeout is below 40 ms, and outside a tokio runtime.
     pub fn class(&self, expect: Expect) -> Result<Class, ClassError> {
+        self.new_class(expect, None)
+    }
+
+    /// A class of pulses whose workers run on another runtime than the monitor.
+    ///
+    /// A task of the monitor beats on that runtime. While it is not heard, the runtime has no time for anybody, and
+    /// nobody of the class is accused of it: the one alarm is for the pulse named `runtime`, and says
+    /// [`Starved`](Health::Starved). With a monitor on the same runtime none of this is needed, for it is late then
+    /// itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`class`](Self::class).
+    pub fn class_on(&self, runtime: &Handle, expect: Expect) -> Result<Class, ClassError> {
+        let heard = Arc::new(AtomicBool::new(false));
+        let class = self.new_class(expect, Some(Arc::clone(&heard)))?;
+        let pulse = self.new_class(expect, None)?.register("runtime");
+        // What its silence is called.
+        pulse.turn(Phase::Woken, false);
+        let period = class.period() / 2;
+        let canary = runtime.spawn(async move {
+            loop {
+                pulse.beat();
+                // ORDERING: Relaxed: a beat publishes nothing.
+                heard.store(true, Ordering::Relaxed);
+                tokio::time::sleep(period).await;
+            }
+        });
+        self.keep.canaries.lock().push(canary);
+        Ok(class)
+    }
+
+    fn new_class(
+        &self,
+        expect: Expect,
+        canary: Option<Arc<AtomicBool>>,
+    ) -> Result<Class, ClassError> {
         let runtime = Handle::try_current().map_err(|_| ClassError::NoRuntime)?;
         let state = Arc::new(ClassState {
             timing: Arc::new(Timing::new(expect)?),
             blocks: Blocks::default(),
+            canary,
         });
         let shared = &self.keep.shared;
         shared.classes.lock().push(Arc::clone(&state));
         shared.fresh.notify_one();
         let mut task = self.keep.task.lock();
         if task.as_ref().is_none_or(JoinHandle::is_finished) {
+            shared.ended(false);
             *task = Some(runtime.spawn(watch(Arc::clone(shared))));
         }
         drop(task);
@@ -158,6 +254,10 @@ impl Monitor {
             monitor: self.clone(),
             state,
         })
+    }
+
+    pub(crate) fn own(&self) -> Arc<Shared> {
+        Arc::clone(&self.keep.shared)
     }
 
     /// All changes from now on. Any number of listeners; each gets them all.
@@ -169,6 +269,9 @@ impl Monitor {
     /// [`Change`]. [`Health::Closed`] if its handle is gone, or its slot another's by now.
     #[must_use]
     pub fn health(&self, pulse: PulseId) -> Health {
+        if pulse == PulseId::MONITOR {
+            return self.keep.shared.own_health();
+        }
         match block(&self.keep.shared.blocks, pulse.block) {
             Some(block) => block.planes.health(pulse.place, block.timing.now()),
             None => Health::Closed,
@@ -240,6 +343,16 @@ impl Class {
         self.state.timing.expect
     }
 
+    /// How good the monitoring of its pulses was so far.
+    #[must_use]
+    pub fn quality(&self) -> Quality {
+        self.state.timing.record.lock().quality()
+    }
+
+    pub(crate) fn period(&self) -> Duration {
+        self.state.timing.period
+    }
+
     /// The monitor that watches it.
     #[must_use]
     pub fn monitor(&self) -> &Monitor {
@@ -275,122 +388,5 @@ impl fmt::Debug for Class {
         f.debug_struct("Class")
             .field("expect", &self.expect())
             .finish_non_exhaustive()
-    }
-}
-
-/// About thirty years.
-const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
-
-fn after(at: Instant, duration: Duration) -> Instant {
-    at.checked_add(duration.min(FAR)).unwrap_or(at)
-}
-
-/// So many blocks are scanned between two yields: 32k pulses.
-const SLICE: u32 = 64;
-
-/// When a class was scanned, and will be.
-struct Drive {
-    class: Arc<ClassState>,
-    /// On a grid of periods, which starts anew when a scan comes late.
-    planned: Instant,
-    next: Instant,
-    /// The ends of the last scans.
-    ends: [Option<Instant>; TICKS],
-    last: usize,
-    /// The scan before was late.
-    grace: bool,
-}
-
-impl Drive {
-    fn new(class: Arc<ClassState>, now: Instant) -> Self {
-        let planned = after(now, class.timing.period);
-        Self {
-            class,
-            planned,
-            next: planned,
-            ends: [None; TICKS],
-            last: 0,
-            grace: false,
-        }
-    }
-
-    /// Scans the class; false if it came so late that 1.25 timeouts cannot be held.
-    async fn scan(&mut self, outbox: &Outbox, now: Instant) -> bool {
-        let timing = &self.class.timing;
-        let lateness = now.duration_since(self.next);
-        let late = lateness > timing.period;
-        let counted = !late && !self.grace;
-        self.grace = late;
-        // From the end of the last scan, so that what a handle read during it counts in its favour.
-        let witnessed = match self.ends[self.last] {
-            Some(end) if counted => timing.witness(now.duration_since(end)),
-            None if counted => timing.witness(timing.period),
-            _ => timing.now(),
-        };
-        for at in 0.. {
-            let Some(block) = block(&self.class.blocks, at) else {
-                break;
-            };
-            let mut wakers = Wakers::default();
-            block.planes.scan(witnessed, counted, |news| {
-                outbox.put(block.number, news, &mut wakers);
-            });
-            wakers.wake();
-            if at % SLICE == SLICE - 1 {
-                tokio::task::yield_now().await;
-            }
-        }
-        self.last = (self.last + 1) % TICKS;
-        self.ends[self.last] = Some(Instant::now());
-        self.planned = match after(self.planned, timing.period) {
-            planned if late || planned <= now => after(now, timing.period),
-            planned => planned,
-        };
-        // Never short of a timeout after the scan that took the last beat of whoever is found silent by then.
-        let oldest = self.ends[(self.last + 1) % TICKS];
-        self.next = match oldest {
-            Some(end) => self.planned.max(after(end, timing.expect.within)),
-            None => self.planned,
-        };
-        lateness <= timing.expect.within / 4
-    }
-}
-
-async fn watch(shared: Arc<Shared>) {
-    /// Tells the listeners when the task ends, however it ends.
-    struct End<'a>(&'a Outbox);
-    impl Drop for End<'_> {
-        fn drop(&mut self) {
-            self.0.close();
-        }
-    }
-    let _end = End(&shared.outbox);
-    let mut drives: Vec<Drive> = Vec::new();
-    let mut stalled = false;
-    loop {
-        for class in &shared.classes.lock()[drives.len()..] {
-            drives.push(Drive::new(Arc::clone(class), Instant::now()));
-        }
-        let fresh = shared.fresh.notified();
-        match drives.iter().map(|drive| drive.next).min() {
-            None => fresh.await,
-            Some(next) => drop(tokio::time::timeout_at(next, fresh).await),
-        }
-        let mut in_time = true;
-        for drive in &mut drives {
-            let now = Instant::now();
-            if drive.next <= now {
-                in_time &= drive.scan(&shared.outbox, now).await;
-            }
-        }
-        if stalled == in_time {
-            stalled = !in_time;
-            let health = if stalled {
-                Health::Stalled
-            } else {
-                Health::Live
-            };
-            shared.outbox.put_own(health);
-        }
     }
 }

@@ -1,9 +1,10 @@
 //! The kernel of the scanned pulse: pulses as bits in planes, 64 to a word.
 
 use std::array;
+use std::ptr::NonNull;
 
 use evenkeel_sync::Mutex;
-use evenkeel_sync::atomic::{AtomicU64, Ordering};
+use evenkeel_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::Health;
 
@@ -25,6 +26,10 @@ pub(crate) const NEVER: u64 = u64::MAX;
 /// of the handle writes the limit, then sets the bit with Release; the scan reads the bit with Acquire, then the limit.
 /// So a scan that sees a unit sees its limit, or that of a later one.
 ///
+/// `marks` has a generation and a [`Phase`] a pulse. The generation changes under the lock, with the slot in one hand. The
+/// phase is a hint by which an alarm is named: the holder stores it, and a waker, which may outlive the pulse,
+/// exchanges it, so that it finds the generation changed and leaves the successor's alone.
+///
 /// Everything else is `tally`'s: the scan holds it for a word's worth of work, register and close for a few
 /// instructions, a beat never. A slot is cleared when it is given away, under the lock, by the thread that had the last
 /// handle or was handed it: nobody beats in it then, so what it finds next is its own.
@@ -33,12 +38,82 @@ pub(crate) struct Planes<const W: usize, const N: usize> {
     busy: [AtomicU64; W],
     /// In witnessed nanoseconds.
     limits: [[AtomicU64; N]; W],
+    marks: [[AtomicU32; N]; W],
     tally: Mutex<Tally<W, N>>,
+}
+
+/// What a future that tells of its polls is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Phase {
+    /// Waits to be woken, or tells nothing of its polls.
+    Idle = 0,
+    /// Was woken and is to be polled.
+    Woken = 1,
+    /// Is being polled.
+    Polling = 2,
+}
+
+impl Phase {
+    const BITS: u32 = 2;
+
+    fn of(mark: u32) -> Self {
+        match mark & 0b11 {
+            0 => Self::Idle,
+            1 => Self::Woken,
+            _ => Self::Polling,
+        }
+    }
+
+    /// What to call a silence in this phase.
+    fn alarm(self) -> Health {
+        match self {
+            Self::Idle => Health::Silent,
+            Self::Woken => Health::Starved,
+            Self::Polling => Health::Hung,
+        }
+    }
+}
+
+/// The bit of one pulse, found without the way through its planes.
+#[derive(Clone, Copy)]
+pub(crate) struct Cell {
+    word: NonNull<AtomicU64>,
+    bit: u64,
+}
+
+// SAFETY: a reference to an atomic; whoever beats in it vouches for its life.
+unsafe impl Send for Cell {}
+// SAFETY: as above.
+unsafe impl Sync for Cell {}
+
+impl Cell {
+    /// Says that the pulse is alive.
+    ///
+    /// # Safety
+    ///
+    /// The planes that made it must still be there.
+    #[inline]
+    pub(crate) unsafe fn beat(self) {
+        // SAFETY: the caller keeps the planes.
+        beat(unsafe { self.word.as_ref() }, self.bit);
+    }
+}
+
+#[inline]
+fn beat(word: &AtomicU64, bit: u64) {
+    // ORDERING: Relaxed: a beat publishes nothing. What is read is the last value that the scan or a worker left in the
+    // order of the word, or an older one; a bit seen set but taken since was taken just now, so that scan has heard this
+    // beat too.
+    if word.load(Ordering::Relaxed) & bit == 0 {
+        // ORDERING: Relaxed, as above; an RMW, for a store could undo another worker's bit (model `two_workers`).
+        word.fetch_or(bit, Ordering::Relaxed);
+    }
 }
 
 struct Tally<const W: usize, const N: usize> {
     rows: [Row; W],
-    slots: [[Slot; N]; W],
+    names: [[u32; N]; W],
 }
 
 /// What is known of the pulses of one word; a bit is a pulse.
@@ -53,17 +128,17 @@ struct Row {
     count: [u64; 4],
 }
 
-#[derive(Clone, Copy, Default)]
-struct Slot {
-    generation: u32,
-    name: u32,
-}
-
 /// One pulse in its planes, and which of those that had the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
+}
+
+impl Place {
+    fn mark(self, phase: Phase) -> u32 {
+        self.generation << Phase::BITS | phase as u32
+    }
 }
 
 /// What changed for a pulse.
@@ -72,6 +147,8 @@ pub(crate) struct News {
     pub(crate) place: Place,
     pub(crate) name: u32,
     pub(crate) health: Health,
+    /// It is judged by a limit, not by its beats.
+    pub(crate) limited: bool,
 }
 
 impl Row {
@@ -113,30 +190,62 @@ impl<const W: usize, const N: usize> Planes<W, N> {
             beats: array::from_fn(|_| AtomicU64::new(0)),
             busy: array::from_fn(|_| AtomicU64::new(0)),
             limits: array::from_fn(|_| array::from_fn(|_| AtomicU64::new(NEVER))),
+            marks: array::from_fn(|_| array::from_fn(|_| AtomicU32::new(0))),
             tally: Mutex::new(Tally {
                 rows: [Row::default(); W],
-                slots: [[Slot::default(); N]; W],
+                names: [[0; N]; W],
             }),
         }
     }
 
     fn at(slot: u32) -> (usize, usize) {
         let slot = slot as usize;
-        // `% W` costs nothing where W is a power of two, and spares the bounds check of each beat.
+        // `% W` costs nothing where W is a power of two, and spares the bounds check.
         (slot / N % W, slot % N)
     }
 
     /// Says that the pulse is alive.
-    #[inline]
     pub(crate) fn beat(&self, slot: u32) {
         let (w, i) = Self::at(slot);
-        // ORDERING: Relaxed: a beat publishes nothing. What is read is the last value that the scan or a worker left
-        // in the order of the word, or an older one in which the bit was clear; a bit seen set but taken since was
-        // taken after the beat began, so that scan has heard this beat too.
-        if self.beats[w].load(Ordering::Relaxed) & (1 << i) == 0 {
-            // ORDERING: Relaxed, as above; an RMW, for a store could undo another worker's bit (model `two_workers`).
-            self.beats[w].fetch_or(1 << i, Ordering::Relaxed);
+        beat(&self.beats[w], 1 << i);
+    }
+
+    /// Where the pulse beats, for as long as the planes are there.
+    pub(crate) fn cell(&self, slot: u32) -> Cell {
+        let (w, i) = Self::at(slot);
+        Cell {
+            word: NonNull::from(&self.beats[w]),
+            bit: 1 << i,
         }
+    }
+
+    /// Says what the pulse is at, and returns what it was at. `wakers` if there are wakers that tell of it.
+    #[inline]
+    pub(crate) fn turn(&self, place: Place, phase: Phase, wakers: bool) -> Phase {
+        let (w, i) = Self::at(place.slot);
+        let mark = &self.marks[w][i];
+        // ORDERING: Relaxed: a hint, which publishes nothing. Where wakers exchange, a swap, since loom cannot order
+        // their exchange with a store (model `stale_waker`).
+        Phase::of(if wakers {
+            mark.swap(place.mark(phase), Ordering::Relaxed)
+        } else {
+            let before = mark.load(Ordering::Relaxed);
+            mark.store(place.mark(phase), Ordering::Relaxed);
+            before
+        })
+    }
+
+    /// Says that the pulse was woken, if it is this one still and waits.
+    pub(crate) fn woken(&self, place: Place) {
+        let (w, i) = Self::at(place.slot);
+        // ORDERING: Relaxed: a hint, which publishes nothing; an exchange, for the slot may be another's by now (model
+        // `stale_waker`).
+        let _ = self.marks[w][i].compare_exchange(
+            place.mark(Phase::Idle),
+            place.mark(Phase::Woken),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
     }
 
     /// From now on the pulse is judged by `limit`; counts as a beat.
@@ -164,15 +273,12 @@ impl<const W: usize, const N: usize> Planes<W, N> {
         for (w, row) in tally.rows.iter_mut().enumerate() {
             let i = (!row.used).trailing_zeros() as usize;
             if i < N {
-                tally.slots[w][i].name = name;
+                tally.names[w][i] = name;
                 row.used |= 1 << i;
                 row.starting |= 1 << i;
                 // ORDERING: Relaxed; the scan reads it under the lock that we hold.
                 self.limits[w][i].store(limit, Ordering::Relaxed);
-                return Some(Place {
-                    slot: (w * N + i) as u32,
-                    generation: tally.slots[w][i].generation,
-                });
+                return Some(self.place(w, i));
             }
         }
         None
@@ -188,12 +294,11 @@ impl<const W: usize, const N: usize> Planes<W, N> {
             .iter()
             .all(|row| row.used.count_ones() as usize == N);
         self.wipe(&mut tally, w, i);
-        let slot = &mut tally.slots[w][i];
-        slot.generation = slot.generation.wrapping_add(1);
         report(News {
             place,
-            name: slot.name,
+            name: tally.names[w][i],
             health: Health::Closed,
+            limited: false,
         });
         full
     }
@@ -207,11 +312,15 @@ impl<const W: usize, const N: usize> Planes<W, N> {
         self.limits[w][i].store(limit, Ordering::Relaxed);
         tally.rows[w].used |= 1 << i;
         tally.rows[w].starting |= 1 << i;
-        let slot = &mut tally.slots[w][i];
-        slot.generation = slot.generation.wrapping_add(1);
+        self.place(w, i)
+    }
+
+    /// The place of the pulse that has the slot. The caller holds the lock.
+    fn place(&self, w: usize, i: usize) -> Place {
         Place {
-            slot: place.slot,
-            generation: slot.generation,
+            slot: (w * N + i) as u32,
+            // ORDERING: Relaxed; the generation changes under the lock that is held.
+            generation: self.marks[w][i].load(Ordering::Relaxed) >> Phase::BITS,
         }
     }
 
@@ -220,18 +329,24 @@ impl<const W: usize, const N: usize> Planes<W, N> {
         // the next handle is made under the lock that we hold (model `reuse`).
         self.beats[w].fetch_and(!(1 << i), Ordering::Relaxed);
         self.busy[w].fetch_and(!(1 << i), Ordering::Relaxed);
+        let mark = &self.marks[w][i];
+        let next = (mark.load(Ordering::Relaxed) >> Phase::BITS).wrapping_add(1);
+        // A swap, so that a stale waker's exchange comes before it or fails (model `stale_waker`).
+        mark.swap(next << Phase::BITS, Ordering::Relaxed);
         tally.rows[w].clear(1 << i);
     }
 
-    /// Takes the beats since the last scan, and reports who fell silent and who is back. `now` is the witnessed time;
+    /// Takes the beats since the last scan, reports who fell silent and who is back, and counts the pulses. `now` is the witnessed time;
     /// a scan that was late is not `counted`: it hears beats, and holds no silence against anybody.
-    pub(crate) fn scan(&self, now: u64, counted: bool, mut report: impl FnMut(News)) {
+    pub(crate) fn scan(&self, now: u64, counted: bool, mut report: impl FnMut(News)) -> u32 {
         let mut tally = self.tally.lock();
         let tally = &mut *tally;
+        let mut watched = 0;
         for (w, row) in tally.rows.iter_mut().enumerate() {
             if row.used == 0 {
                 continue;
             }
+            watched += row.used.count_ones();
             // ORDERING: Relaxed: beats publish nothing. The load spares the line where nobody has beaten; it may miss
             // a beat that the next scan then takes. A swap, for a store could undo a bit set since (model `beat_scan`).
             let beat = match self.beats[w].load(Ordering::Relaxed) {
@@ -250,19 +365,22 @@ impl<const W: usize, const N: usize> Planes<W, N> {
             }
             for i in each(bad & !row.silent) {
                 // Just before the alarm, once more: the worker may have come meanwhile.
-                if self.judge(row, w, i, now) == Health::Silent {
+                let health = self.judge(row, w, i, now);
+                if health.is_alarm() {
                     row.silent |= 1 << i;
-                    report(tally.slots[w][i].news::<N>(w, i, Health::Silent));
+                    let limited = limited & (1 << i) != 0;
+                    report(self.news(w, i, tally.names[w][i], health, limited));
                 }
             }
             for i in each(row.silent & !bad) {
                 let health = self.judge(row, w, i, now);
-                if health != Health::Silent {
+                if !health.is_alarm() {
                     row.silent &= !(1 << i);
-                    report(tally.slots[w][i].news::<N>(w, i, health));
+                    report(self.news(w, i, tally.names[w][i], health, false));
                 }
             }
         }
+        watched
     }
 
     /// How the pulse fares at this instant, beats since the last scan included.
@@ -275,12 +393,14 @@ impl<const W: usize, const N: usize> Planes<W, N> {
         // ORDERING: Relaxed; `busy` published it, or the lock did.
         let limit = self.limits[w][i].load(Ordering::Relaxed);
         let starting = row.starting & bit != 0 && !beat;
+        // ORDERING: Relaxed: a hint, which publishes nothing.
+        let alarm = || Phase::of(self.marks[w][i].load(Ordering::Relaxed)).alarm();
         match (busy || starting, beat) {
-            (true, _) if now >= limit => Health::Silent,
+            (true, _) if now >= limit => alarm(),
             (true, _) if starting => Health::Starting,
             (true, _) if limit == NEVER => Health::Live,
             (true, _) => Health::Busy,
-            (false, false) if row.full() & bit != 0 => Health::Silent,
+            (false, false) if row.full() & bit != 0 => alarm(),
             (false, _) => Health::Live,
         }
     }
@@ -290,7 +410,7 @@ impl<const W: usize, const N: usize> Planes<W, N> {
         let (w, i) = Self::at(place.slot);
         let tally = self.tally.lock();
         let row = &tally.rows[w];
-        if row.used & (1 << i) == 0 || tally.slots[w][i].generation != place.generation {
+        if row.used & (1 << i) == 0 || self.place(w, i) != place {
             return Health::Closed;
         }
         self.judge(row, w, i, now)
@@ -301,21 +421,18 @@ impl<const W: usize, const N: usize> Planes<W, N> {
         let tally = self.tally.lock();
         for (w, row) in tally.rows.iter().enumerate() {
             for i in each(row.used) {
-                f(tally.slots[w][i].news::<N>(w, i, self.judge(row, w, i, now)));
+                let health = self.judge(row, w, i, now);
+                f(self.news(w, i, tally.names[w][i], health, false));
             }
         }
     }
-}
 
-impl Slot {
-    fn news<const N: usize>(self, w: usize, i: usize, health: Health) -> News {
+    fn news(&self, w: usize, i: usize, name: u32, health: Health, limited: bool) -> News {
         News {
-            place: Place {
-                slot: (w * N + i) as u32,
-                generation: self.generation,
-            },
-            name: self.name,
+            place: self.place(w, i),
+            name,
             health,
+            limited,
         }
     }
 }

@@ -3,7 +3,7 @@
 use evenkeel_sync::{Arc, Mutex, model, thread};
 
 use crate::Health;
-use crate::planes::{NEVER, News, Place, Planes, TICKS};
+use crate::planes::{NEVER, News, Phase, Place, Planes, TICKS};
 
 type Small = Planes<1, 2>;
 
@@ -150,5 +150,24 @@ fn hang_beat() {
         });
         assert_eq!(alarms, recovered, "one recovery for one alarm");
         assert_eq!(planes.health(first, 0), Health::Live);
+    });
+}
+
+/// A waker that outlives its pulse says nothing of the next one in the slot.
+#[test]
+fn stale_waker() {
+    model("stale_waker", None, || {
+        let (planes, first, _) = two(5);
+        let worker = thread::spawn({
+            let planes = Arc::clone(&planes);
+            move || {
+                planes.turn(first, Phase::Polling, true);
+                planes.turn(first, Phase::Idle, true);
+                planes.renew(first, 5)
+            }
+        });
+        planes.woken(first);
+        let again = worker.join().unwrap();
+        assert_eq!(planes.health(again, 5), Health::Silent, "inherited");
     });
 }

@@ -8,7 +8,7 @@ use evenkeel_sync::Mutex;
 
 use crate::events::Wakers;
 use crate::monitor::Block;
-use crate::planes::{NEVER, Place};
+use crate::planes::{Cell, NEVER, Phase, Place};
 use crate::{Every, Health, Heartbeat, PulseId};
 
 /// A pulse that a [`Monitor`](crate::Monitor) watches, made by [`Class::register`](crate::Class::register).
@@ -17,6 +17,7 @@ use crate::{Every, Health, Heartbeat, PulseId};
 /// in an `Arc`: it closes with the last of them.
 #[must_use = "a pulse closes when it is dropped"]
 pub struct Watched {
+    cell: Cell,
     block: Arc<Block>,
     place: Place,
     name: u32,
@@ -40,6 +41,7 @@ impl Units {
 impl Watched {
     pub(crate) fn new(block: Arc<Block>, place: Place, name: u32) -> Self {
         Self {
+            cell: block.planes.cell(place.slot),
             block,
             place,
             name,
@@ -98,7 +100,19 @@ impl Watched {
         self.units.get_mut().open.clear();
         let timing = &self.block.timing;
         let limit = timing.limit(timing.expect.start);
-        self.place = self.block.planes.renew(self.place, limit);
+        let old = self.place;
+        self.place = self.block.planes.renew(old, limit);
+        timing.record.lock().end((self.block.number, old));
+    }
+
+    /// Says what the future that it watches is at, and returns what it was at.
+    #[inline]
+    pub(crate) fn turn(&self, phase: Phase, wakers: bool) -> Phase {
+        self.block.planes.turn(self.place, phase, wakers)
+    }
+
+    pub(crate) fn block(&self) -> (&Arc<Block>, Place) {
+        (&self.block, self.place)
     }
 
     fn enter(&self, limit: u64) -> Unit<'_> {
@@ -118,7 +132,8 @@ impl Heartbeat for Watched {
     /// monitor does.
     #[inline]
     fn beat(&self) {
-        self.block.planes.beat(self.place.slot);
+        // SAFETY: the cell is of our block, and the block is with us.
+        unsafe { self.cell.beat() };
     }
 }
 
@@ -132,6 +147,8 @@ impl Drop for Watched {
         if full {
             block.open();
         }
+        let at = (block.number, self.place);
+        block.timing.record.lock().end(at);
         block.outbox.forget(self.name);
         wakers.wake();
     }
