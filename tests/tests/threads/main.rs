@@ -5,3 +5,4 @@ mod bucket;
 #[cfg(feature = "tsan")]
 mod canary;
 mod heartbeat;
+mod hedge;
