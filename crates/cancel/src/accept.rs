@@ -163,7 +163,7 @@ pub struct Latest<T> {
 }
 
 /// One attempt, which may send results to its [`Latest`] until the next attempt begins.
-pub struct Attempt<T> {
+pub struct LatestAttempt<T> {
     slot: Arc<Mutex<LatestSlot<T>>>,
     epoch: u64,
 }
@@ -196,10 +196,10 @@ impl<T> Latest<T> {
     /// Begins a new attempt; all earlier ones are superseded. A result of theirs that was accepted but not yet received is
     /// kept until a newer one comes.
     #[must_use]
-    pub fn attempt(&self) -> Attempt<T> {
+    pub fn attempt(&self) -> LatestAttempt<T> {
         let mut slot = self.slot.lock();
         slot.epoch += 1;
-        Attempt {
+        LatestAttempt {
             slot: Arc::clone(&self.slot),
             epoch: slot.epoch,
         }
@@ -247,7 +247,7 @@ impl<T> Drop for Latest<T> {
     }
 }
 
-impl<T> Attempt<T> {
+impl<T> LatestAttempt<T> {
     /// Sends a result; one that was not yet received gives way to it.
     ///
     /// # Errors
@@ -299,9 +299,9 @@ impl<T> fmt::Debug for Latest<T> {
     }
 }
 
-impl<T> fmt::Debug for Attempt<T> {
+impl<T> fmt::Debug for LatestAttempt<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attempt")
+        f.debug_struct("LatestAttempt")
             .field("epoch", &self.epoch)
             .finish_non_exhaustive()
     }

@@ -28,7 +28,7 @@ mod claim_models;
 #[cfg(all(test, loom))]
 mod node_models;
 
-pub use accept::{Attempt, First, Latest, Offer};
+pub use accept::{First, Latest, LatestAttempt, Offer};
 pub use callback::Registration;
 pub use cause::Cause;
 pub use claim::{Claim, Permit, Refused, Verdict};
