@@ -49,7 +49,7 @@ impl Lease {
     fn renew() -> Self {
         static SEED: OnceLock<Seed> = OnceLock::new();
         // ORDERING: Relaxed, for the number alone matters: a read-modify-write hands out each once, and nothing is
-        // published by it.
+        // published by it. No model: the counter is a static, which loom's atomics cannot be.
         let next = UNLEASED.fetch_add(LEASE, Ordering::Relaxed);
         Self {
             next,

@@ -7,6 +7,9 @@ mod ext;
 mod id;
 mod json;
 mod known;
+mod once;
+#[cfg(all(test, loom))]
+mod once_models;
 mod origin;
 mod problem;
 mod record;

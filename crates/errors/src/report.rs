@@ -3,10 +3,10 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use crate::chain::{Chain, Foreign, Layer, What};
+use crate::once::Once;
 use crate::render::with_sources;
 use crate::trail::{Hop, Place, Trail};
 use crate::{Code, Id, Known, Problem, Record, Retry, Severity};
@@ -32,10 +32,7 @@ struct Inner {
     place: Place,
     chain: Chain,
     trail: Trail,
-    /// # Protocol
-    ///
-    /// False until somebody logs the report, then true for ever. Who turns it is the one that logs.
-    logged: AtomicBool,
+    logged: Once,
 }
 
 /// A form to be filled in, by [`Report::with_head`] alone.
@@ -48,7 +45,7 @@ impl Default for Inner {
             place: Location::caller(),
             chain: Chain::empty(),
             trail: Trail::default(),
-            logged: AtomicBool::new(false),
+            logged: Once::new(),
         }
     }
 }
@@ -208,8 +205,7 @@ impl Report {
     /// ```
     pub fn boundary(&self, log: impl FnOnce(&Record<'_>)) -> Problem {
         let problem = Problem::of(self);
-        // ORDERING: Relaxed, for a read-modify-write lets one caller alone see false, and nothing is published by it.
-        if !self.0.logged.swap(true, Ordering::Relaxed) {
+        if self.0.logged.claim() {
             log(&Record::new(self, &problem));
         }
         problem
