@@ -1,0 +1,172 @@
+//! The queue a ward publishes into, and the fence around it.
+//!
+//! # Protocol
+//!
+//! One lock guards the generation that is let in and the queue itself, so that checking the one and pushing into the other
+//! is a single step: a push either happens before the fence, and is received, or after it, and gets its value back.
+//!
+//! - [`open`](Outlet::open) lets a generation in and, in the same step, shuts every older one out. It refuses a generation
+//!   that is not newer than all it has seen: a start that was overtaken by a fence stays outside.
+//! - [`fence`](Outlet::fence) shuts a generation out, for ever.
+//!
+//! So at any time at most one generation is let in. Wakers are called after the lock is given back: one may run foreign code.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
+
+use evenkeel_sync::Mutex;
+
+/// No generation: they count from one.
+const NOBODY: u32 = 0;
+
+#[derive(Debug)]
+pub(crate) struct Outlet<T>(Mutex<Queue<T>>);
+
+#[derive(Debug)]
+struct Queue<T> {
+    /// The generation let in, or [`NOBODY`].
+    within: u32,
+    /// The newest generation that was ever let in or shut out.
+    newest: u32,
+    depth: usize,
+    ended: bool,
+    values: VecDeque<T>,
+    readers: Vec<Waker>,
+    writers: Vec<Waker>,
+}
+
+/// Why a value came back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Fenced,
+    Full,
+}
+
+impl<T> Outlet<T> {
+    /// A queue of at most `depth` values; none is let in yet.
+    pub(crate) fn new(depth: usize) -> Self {
+        Self(Mutex::new(Queue {
+            within: NOBODY,
+            newest: NOBODY,
+            depth: depth.max(1),
+            ended: false,
+            values: VecDeque::new(),
+            readers: Vec::new(),
+            writers: Vec::new(),
+        }))
+    }
+
+    /// Lets `generation` in and all older ones out; false if it is overtaken.
+    pub(crate) fn open(&self, generation: u32) -> bool {
+        let mut queue = self.0.lock();
+        if generation <= queue.newest {
+            return false;
+        }
+        queue.newest = generation;
+        queue.within = generation;
+        let shut_out = std::mem::take(&mut queue.writers);
+        drop(queue);
+        wake(shut_out);
+        true
+    }
+
+    /// Shuts `generation` and all older ones out.
+    pub(crate) fn fence(&self, generation: u32) {
+        let mut queue = self.0.lock();
+        queue.newest = queue.newest.max(generation);
+        if queue.within > generation {
+            return;
+        }
+        queue.within = NOBODY;
+        let shut_out = std::mem::take(&mut queue.writers);
+        drop(queue);
+        wake(shut_out);
+    }
+
+    /// No value will come any more: readers get what is left, then `None`.
+    pub(crate) fn end(&self) {
+        let mut queue = self.0.lock();
+        queue.ended = true;
+        queue.within = NOBODY;
+        queue.newest = u32::MAX;
+        let mut all = std::mem::take(&mut queue.readers);
+        all.append(&mut queue.writers);
+        drop(queue);
+        wake(all);
+    }
+
+    /// Puts `value` in, if `generation` is let in and there is room.
+    pub(crate) fn push(&self, generation: u32, value: T) -> Result<(), (T, Refusal)> {
+        self.push_or(generation, value, |_| ())
+    }
+
+    /// As [`push`](Self::push), and leaves the waker of `cx` to be called when there is room.
+    pub(crate) fn poll_push(
+        &self,
+        generation: u32,
+        value: T,
+        cx: &Context<'_>,
+    ) -> Result<(), (T, Refusal)> {
+        self.push_or(generation, value, |writers| note(writers, cx.waker()))
+    }
+
+    fn push_or(
+        &self,
+        generation: u32,
+        value: T,
+        full: impl FnOnce(&mut Vec<Waker>),
+    ) -> Result<(), (T, Refusal)> {
+        let mut queue = self.0.lock();
+        if queue.within != generation {
+            return Err((value, Refusal::Fenced));
+        }
+        if queue.values.len() >= queue.depth {
+            full(&mut queue.writers);
+            return Err((value, Refusal::Full));
+        }
+        queue.values.push_back(value);
+        let readers = std::mem::take(&mut queue.readers);
+        drop(queue);
+        wake(readers);
+        Ok(())
+    }
+
+    /// The oldest value that is there now.
+    pub(crate) fn pop(&self) -> Option<T> {
+        let mut queue = self.0.lock();
+        let value = queue.values.pop_front()?;
+        let writers = std::mem::take(&mut queue.writers);
+        drop(queue);
+        wake(writers);
+        Some(value)
+    }
+
+    /// The oldest value, or `None` when the ward has ended and nothing is left.
+    pub(crate) fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<T>> {
+        let mut queue = self.0.lock();
+        let Some(value) = queue.values.pop_front() else {
+            if queue.ended {
+                return Poll::Ready(None);
+            }
+            note(&mut queue.readers, cx.waker());
+            return Poll::Pending;
+        };
+        let writers = std::mem::take(&mut queue.writers);
+        drop(queue);
+        wake(writers);
+        Poll::Ready(Some(value))
+    }
+}
+
+/// Leaves a waker once, so that a task that polls again and again does not pile up.
+fn note(wakers: &mut Vec<Waker>, waker: &Waker) {
+    if !wakers.iter().any(|known| known.will_wake(waker)) {
+        wakers.push(waker.clone());
+    }
+}
+
+fn wake(wakers: Vec<Waker>) {
+    for waker in wakers {
+        waker.wake();
+    }
+}
