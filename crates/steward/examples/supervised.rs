@@ -1,7 +1,6 @@
 //! A small service under a steward: a database connection and a worker that needs it restart together; a reporter by itself.
 //!
 //! `cargo run -p evenkeel-steward --example supervised`
-#![cfg_attr(loom, allow(unused))]
 
 use std::time::Duration;
 

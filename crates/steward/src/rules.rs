@@ -136,7 +136,8 @@ impl Backoff {
         }
         let doublings = (failures - 2).min(31);
         let full = self.base.saturating_mul(1 << doublings).min(self.max);
-        full.mul_f64(1.0 - self.jitter * chance)
+        let less = full.as_secs_f64() * (1.0 - self.jitter * chance);
+        Duration::try_from_secs_f64(less).map_or(full, |less| less.min(full))
     }
 }
 
@@ -178,8 +179,9 @@ mod tests {
         let backoff = Backoff::exponential(S, 60 * S).jitter(0.0);
         let delays: Vec<u64> = (0..10).map(|n| backoff.delay(n, 0.5).as_secs()).collect();
         assert_eq!(delays, [0, 0, 1, 2, 4, 8, 16, 32, 60, 60]);
-        let vast = Backoff::exponential(Duration::MAX, Duration::MAX).jitter(0.0);
+        let vast = Backoff::exponential(Duration::MAX, Duration::MAX);
         assert_eq!(vast.delay(u32::MAX, 0.0), Duration::MAX);
+        assert!(vast.delay(u32::MAX, 1.0) < Duration::MAX);
     }
 
     #[test]
