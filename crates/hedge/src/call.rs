@@ -245,7 +245,7 @@ impl<'h, P: Policy, S: Starts> Call<'h, P, S> {
             if !late {
                 *self.as_mut().project().telling = false;
                 failures -= 1;
-            } else if self.flight.is_empty()
+            } else if self.flight.len() == 0
                 && let Some(failed) = self.as_mut().project().errors.take()
             {
                 return self.settle(Err(failed), cx);
@@ -292,7 +292,7 @@ impl<'h, P: Policy, S: Starts> Call<'h, P, S> {
             this.plan.policy.observe(Signal::InTime);
         }
         this.timer.set(None);
-        if this.plan.losers == Losers::Drop || this.flight.is_empty() {
+        if this.plan.losers == Losers::Drop || this.flight.len() == 0 {
             this.flight.drop_all();
             *this.phase = Phase::Over;
             return Poll::Ready(outcome);
@@ -311,7 +311,7 @@ impl<'h, P: Policy, S: Starts> Call<'h, P, S> {
             .flight
             .as_mut()
             .poll_each(cx, |_, _| ControlFlow::Continue(()));
-        if !this.flight.is_empty() {
+        if this.flight.len() > 0 {
             if let (Wait::Unset, Losers::Drain(grace)) = (*this.wait, this.plan.losers) {
                 *this.wait = Wait::Timed;
                 // No timer for no grace, as for a delay.
@@ -323,7 +323,7 @@ impl<'h, P: Policy, S: Starts> Call<'h, P, S> {
             {
                 return Poll::Pending;
             }
-            telemetry::abandoned();
+            telemetry::abandoned(this.flight.len());
         }
         this.flight.drop_all();
         this.timer.set(None);

@@ -90,8 +90,10 @@ where
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.inline.future.is_none() && self.second.is_none() && self.more.is_empty()
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        let inline = self.inline.future.is_some();
+        usize::from(inline) + usize::from(self.second.is_some()) + self.more.len()
     }
 
     /// Takes in the first attempt of a call and polls it.
