@@ -1,0 +1,79 @@
+//! What a beat may not do: allocate, or wait for whoever holds the monitor.
+
+#![cfg(not(loom))]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use evenkeel_heartbeat::{BeatFuture, BeatStream, Expect, Heartbeat, Monitor, pulse};
+use futures_core::Stream;
+
+thread_local! {
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call goes on to `System` as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+        // SAFETY: the caller keeps `alloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps `dealloc`'s contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(f: impl FnOnce()) -> usize {
+    let before = CALLS.get();
+    f();
+    CALLS.get() - before
+}
+
+struct Ones;
+
+impl Stream for Ones {
+    type Item = u32;
+
+    fn poll_next(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<u32>> {
+        Poll::Ready(Some(1))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn beats_allocate_nothing_and_wait_for_nobody() {
+    assert!(allocations(|| drop(Box::new(1))) > 0, "the counter counts");
+    let monitor = Monitor::new();
+    let class = monitor
+        .class(Expect::within(Duration::from_secs(1)))
+        .unwrap();
+    let watched = class.register("worker");
+    let (pulse, mut beats) = pulse();
+    let mut cx = Context::from_waker(Waker::noop());
+    // The monitor's task does not run meanwhile, since nothing here yields.
+    let count = allocations(|| {
+        for _ in 0..1_000 {
+            watched.beat();
+            pulse.beat();
+            assert!(pin!(beats.next()).poll(&mut cx).is_ready());
+            assert!(pin!(beats.next()).poll(&mut cx).is_pending());
+            pulse.beat();
+        }
+        let future = poll_fn(|_| Poll::<()>::Pending).beat_on_poll(&watched);
+        assert!(pin!(future).poll(&mut cx).is_pending());
+        let stream = Ones.beat_on_item(&watched);
+        assert!(pin!(stream).poll_next(&mut cx).is_ready());
+    });
+    assert_eq!(count, 0);
+}
