@@ -6,7 +6,7 @@ use std::time::Duration;
 use evenkeel_sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
 
-use crate::events::{Outbox, Wakers};
+use crate::events::{After, Outbox};
 use crate::monitor::{ClassState, Shared, block};
 use crate::planes::TICKS;
 
@@ -70,7 +70,7 @@ impl Drive {
             let Some(block) = block(&self.class.blocks, at) else {
                 break;
             };
-            let mut wakers = Wakers::default();
+            let mut after = After::default();
             watched += block.planes.scan(witnessed, counted, |news| {
                 let at = (block.number, news.place);
                 let mut record = timing.record.lock();
@@ -80,9 +80,9 @@ impl Drive {
                     record.recovery(at, now);
                 }
                 drop(record);
-                outbox.put(block.number, news, &mut wakers);
+                outbox.put(block.number, news, &mut after);
             });
-            wakers.wake();
+            after.run();
             if at % SLICE == SLICE - 1 {
                 tokio::task::yield_now().await;
             }

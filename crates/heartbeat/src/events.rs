@@ -67,17 +67,46 @@ struct QueueState {
 /// A listener that does not read keeps so many changes, and loses the oldest.
 const BACKLOG: usize = 1 << 18;
 
-/// Wakers to call once no lock is held.
+/// What is to be done once no lock is held.
 #[must_use]
 #[derive(Default)]
-pub(crate) struct Wakers(Vec<Waker>);
+pub(crate) struct After {
+    wakers: Vec<Waker>,
+    #[cfg(feature = "tracing")]
+    traced: Vec<Change>,
+}
 
-impl Wakers {
-    pub(crate) fn wake(self) {
-        for waker in self.0 {
+impl After {
+    pub(crate) fn run(self) {
+        #[cfg(feature = "tracing")]
+        self.traced.iter().for_each(trace);
+        for waker in self.wakers {
             waker.wake();
         }
     }
+}
+
+#[cfg(feature = "tracing")]
+fn trace(change: &Change) {
+    use tracing::{debug, info, warn};
+    let Change { name, health, .. } = change;
+    match health {
+        Health::Closed => {
+            debug!(target: "evenkeel.heartbeat", pulse = %name, ?health, "pulse closed");
+        }
+        health if health.is_alarm() || *health == Health::Stalled => {
+            warn!(target: "evenkeel.heartbeat", pulse = %name, ?health, "pulse lost");
+        }
+        health => info!(target: "evenkeel.heartbeat", pulse = %name, ?health, "pulse found"),
+    }
+}
+
+/// Whether changes are to be put together though nobody waits for them.
+fn traced() -> bool {
+    #[cfg(feature = "tracing")]
+    return tracing::enabled!(target: "evenkeel.heartbeat", tracing::Level::WARN);
+    #[cfg(not(feature = "tracing"))]
+    false
 }
 
 impl Outbox {
@@ -95,9 +124,9 @@ impl Outbox {
 
     /// Queues a change of a pulse. Called with the lock of its planes held, so that changes of one pulse keep their
     /// order.
-    pub(crate) fn put(&self, block: u32, news: News, wakers: &mut Wakers) {
+    pub(crate) fn put(&self, block: u32, news: News, after: &mut After) {
         let queues = self.queues.lock();
-        if !queues.is_empty() {
+        if !queues.is_empty() || traced() {
             let change = Change {
                 pulse: PulseId {
                     block,
@@ -106,30 +135,30 @@ impl Outbox {
                 name: self.name_of(news.name),
                 health: news.health,
             };
-            put(&queues, &change, wakers);
+            put(&queues, &change, after);
         }
     }
 
     pub(crate) fn put_own(&self, health: Health) {
-        let mut wakers = Wakers::default();
+        let mut after = After::default();
         let change = Change {
             pulse: PulseId::MONITOR,
             name: "monitor".into(),
             health,
         };
-        put(&self.queues.lock(), &change, &mut wakers);
-        wakers.wake();
+        put(&self.queues.lock(), &change, &mut after);
+        after.run();
     }
 
     /// No more changes will come.
     pub(crate) fn close(&self) {
-        let mut wakers = Wakers::default();
+        let mut after = After::default();
         for queue in self.queues.lock().iter().filter_map(Weak::upgrade) {
             let mut state = queue.state.lock();
             state.closed = true;
-            wakers.0.extend(state.waker.take());
+            after.wakers.extend(state.waker.take());
         }
-        wakers.wake();
+        after.run();
     }
 
     fn listen(&self) -> Arc<Queue> {
@@ -143,7 +172,7 @@ impl Outbox {
     }
 }
 
-fn put(queues: &[Weak<Queue>], change: &Change, wakers: &mut Wakers) {
+fn put(queues: &[Weak<Queue>], change: &Change, after: &mut After) {
     for queue in queues.iter().filter_map(Weak::upgrade) {
         let mut state = queue.state.lock();
         if state.changes.len() >= BACKLOG {
@@ -151,8 +180,10 @@ fn put(queues: &[Weak<Queue>], change: &Change, wakers: &mut Wakers) {
             state.missed += 1;
         }
         state.changes.push_back(change.clone());
-        wakers.0.extend(state.waker.take());
+        after.wakers.extend(state.waker.take());
     }
+    #[cfg(feature = "tracing")]
+    after.traced.push(change.clone());
 }
 
 /// The changes of all pulses of a monitor since [`Monitor::events`] was called. Also a [`Stream`] of [`Change`].

@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "accrual")]
+mod accrual;
 mod drive;
 mod events;
 mod every;
@@ -10,9 +13,13 @@ mod names;
 mod planes;
 #[cfg(all(test, loom))]
 mod planes_models;
+#[cfg(feature = "health")]
+mod probes;
 mod pulse;
 mod quality;
 mod sentinel;
+#[cfg(all(feature = "systemd", unix))]
+mod systemd;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod watched;
@@ -23,14 +30,20 @@ mod wrap;
 
 use std::sync::Arc;
 
+#[cfg(feature = "accrual")]
+pub use accrual::{Arrivals, phi};
 pub use events::{Change, Events, PulseId};
 pub use every::{During, Every};
 pub use expect::{ClassError, Expect};
 pub use health::Health;
 pub use monitor::{Class, Monitor};
+#[cfg(feature = "health")]
+pub use probes::{Answer, Probes};
 pub use pulse::{Beat, Beats, Pulse, pulse};
 pub use quality::Quality;
 pub use sentinel::Sentinel;
+#[cfg(all(feature = "systemd", unix))]
+pub use systemd::Systemd;
 pub use watched::{Unit, Watched};
 pub use wrap::{BeatFuture, BeatOnItem, BeatOnPoll, BeatStream};
 

@@ -278,6 +278,13 @@ impl Monitor {
         }
     }
 
+    /// Whether the pulse has beaten since it was registered.
+    #[cfg(feature = "health")]
+    pub(crate) fn has_started(&self, pulse: PulseId) -> bool {
+        block(&self.keep.shared.blocks, pulse.block)
+            .is_some_and(|block| block.planes.has_started(pulse.place))
+    }
+
     /// Every registered pulse as it fares at this instant. Takes time in proportion to their number.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Change> {

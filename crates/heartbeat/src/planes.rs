@@ -416,6 +416,16 @@ impl<const W: usize, const N: usize> Planes<W, N> {
         self.judge(row, w, i, now)
     }
 
+    /// Whether the pulse is there and has beaten.
+    #[cfg(feature = "health")]
+    pub(crate) fn has_started(&self, place: Place) -> bool {
+        let (w, i) = Self::at(place.slot);
+        let tally = self.tally.lock();
+        // ORDERING: Relaxed: a beat publishes nothing.
+        let starting = tally.rows[w].starting & !self.beats[w].load(Ordering::Relaxed);
+        self.place(w, i) == place && tally.rows[w].used & !starting & (1 << i) != 0
+    }
+
     /// Every pulse in use, with its name, as it fares at this instant.
     pub(crate) fn each(&self, now: u64, mut f: impl FnMut(News)) {
         let tally = self.tally.lock();

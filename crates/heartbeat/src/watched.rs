@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel_sync::Mutex;
 
-use crate::events::Wakers;
+use crate::events::After;
 use crate::monitor::Block;
 use crate::planes::{Cell, NEVER, Phase, Place};
 use crate::{Every, Health, Heartbeat, PulseId};
@@ -140,9 +140,9 @@ impl Heartbeat for Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         let block = &self.block;
-        let mut wakers = Wakers::default();
+        let mut after = After::default();
         let full = block.planes.remove(self.place, |news| {
-            block.outbox.put(block.number, news, &mut wakers);
+            block.outbox.put(block.number, news, &mut after);
         });
         if full {
             block.open();
@@ -150,7 +150,7 @@ impl Drop for Watched {
         let at = (block.number, self.place);
         block.timing.record.lock().end(at);
         block.outbox.forget(self.name);
-        wakers.wake();
+        after.run();
     }
 }
 

@@ -458,3 +458,60 @@ fn a_runtime_that_shuts_down_ends_the_events() {
         assert!(events.next().await.is_none());
     });
 }
+
+/// A waker that asks the monitor as soon as it is woken: it would wait for ever if a lock were held.
+struct Asks {
+    monitor: Monitor,
+    woken: std::sync::atomic::AtomicU32,
+}
+
+impl std::task::Wake for Asks {
+    fn wake(self: Arc<Self>) {
+        assert!(self.monitor.snapshot().len() < 2);
+        drop(self.monitor.events());
+        self.woken
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn listeners_are_woken_with_no_lock_held() {
+    let (monitor, mut events, pulse) = watched(T);
+    let asks = Arc::new(Asks {
+        monitor: monitor.clone(),
+        woken: 0.into(),
+    });
+    let waker = Arc::clone(&asks).into();
+    let mut cx = std::task::Context::from_waker(&waker);
+    let mut woken = 0;
+    let mut wait = |events: &mut Events| {
+        let now = asks.woken.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(std::mem::replace(&mut woken, now + 1), now);
+        while events.try_next().is_some() {}
+        assert!(std::pin::pin!(events.next()).poll(&mut cx).is_pending());
+    };
+    wait(&mut events);
+    pulse.beat();
+    sleep(T * 2).await; // silent
+    wait(&mut events);
+    pulse.beat();
+    sleep(T / 2).await; // live
+    wait(&mut events);
+    drop(pulse); // closed
+    wait(&mut events);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_listener_hears_every_change() {
+    let (monitor, mut first, pulse) = watched(T);
+    let mut second = monitor.events();
+    pulse.beat();
+    for events in [&mut first, &mut second] {
+        assert_eq!(events.next().await.unwrap().health, Health::Silent);
+    }
+    drop(first);
+    drop(pulse);
+    assert_eq!(second.next().await.unwrap().health, Health::Closed);
+    assert_eq!(second.missed(), 0);
+    assert!(monitor.snapshot().is_empty());
+}

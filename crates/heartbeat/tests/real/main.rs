@@ -12,7 +12,7 @@ use std::time::Duration;
 use evenkeel_heartbeat::{BeatFuture, ClassError, Expect, Health, Heartbeat, Monitor, PulseId};
 use tokio::runtime::{Builder, Runtime};
 
-const T: Duration = Duration::from_millis(200);
+const T: Duration = Duration::from_millis(300);
 const WATCHDOG: Duration = Duration::from_secs(60);
 
 fn runtime() -> Runtime {
