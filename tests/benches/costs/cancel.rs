@@ -9,6 +9,8 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use evenkeel::cancel::{Cause, Source, Token};
+use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
 use crate::allocations::counted;
@@ -23,19 +25,26 @@ pub(crate) fn run(bench: &mut Bench) {
     fanout(bench);
     stall(bench);
     heap_child(bench);
+    alone(bench);
 }
 
 fn is_cancelled(bench: &Bench) {
+    let source = Source::new();
+    let ours = source.token();
     let peer = CancellationToken::new();
     let floor = AtomicU64::new(0);
     bench
         .case("is_cancelled")
+        .op("evenkeel", || black_box(&ours).is_cancelled())
         .op("tokio_util", || black_box(&peer).is_cancelled())
         .op("floor", || black_box(&floor).load(Ordering::Acquire))
         .run();
     bench
         .case("is_cancelled_2t")
         .threads(2)
+        .timed("evenkeel", |n| {
+            two(n, || || black_box(&ours).is_cancelled())
+        })
         .timed("tokio_util", |n| {
             two(n, || || black_box(&peer).is_cancelled())
         })
@@ -46,14 +55,18 @@ fn is_cancelled(bench: &Bench) {
 }
 
 fn child(bench: &Bench) {
+    let source = Source::new();
+    let ours = source.token();
     let peer = CancellationToken::new();
     bench
         .case("child")
+        .op("evenkeel", || ours.child())
         .op("tokio_util", || peer.child_token())
         .run();
     bench
         .case("child_2t")
         .threads(2)
+        .timed("evenkeel", |n| two(n, || || ours.child()))
         .timed("tokio_util", |n| two(n, || || peer.child_token()))
         .run();
 }
@@ -62,6 +75,14 @@ fn fanout(bench: &Bench) {
     bench
         .case("fanout_1m")
         .rounds(11)
+        .timed_fixed("evenkeel", MILLION, |n| {
+            let root = Source::new();
+            let parent = root.token();
+            let children: Vec<_> = (0..n).map(|_| parent.child()).collect();
+            let took = timed(|| root.cancel(Cause::User));
+            drop(children);
+            took
+        })
         .timed_fixed("tokio_util", MILLION, |n| {
             let root = CancellationToken::new();
             let children: Vec<_> = (0..n).map(|_| root.child_token()).collect();
@@ -73,6 +94,15 @@ fn fanout(bench: &Bench) {
     bench
         .case("fanout_waiters_1m")
         .rounds(11)
+        .timed_fixed("evenkeel", MILLION, |n| {
+            let root = Source::new();
+            let parent = root.token();
+            fanout_waiters(
+                n,
+                || Box::pin(parent.child().token().cancelled_owned()),
+                || assert!(root.cancel(Cause::User)),
+            )
+        })
         .timed_fixed("tokio_util", MILLION, |n| {
             let root = CancellationToken::new();
             fanout_waiters(
@@ -120,6 +150,17 @@ fn stall(bench: &Bench) {
     bench
         .case("stall_1m")
         .rounds(11)
+        .measured("evenkeel", 1, |_| {
+            undisturbed(|| {
+                let root = Source::new();
+                let parent = root.token();
+                let children: Vec<_> = (0..MILLION).map(|_| parent.child()).collect();
+                let cancel = || assert!(root.cancel(Cause::User));
+                let longest = longest_read(|| parent.is_cancelled(), cancel);
+                drop(children);
+                longest
+            })
+        })
         .measured("tokio_util", 1, |_| {
             undisturbed(|| {
                 let root = CancellationToken::new();
@@ -179,11 +220,43 @@ fn heap_child(bench: &Bench) {
         .case("heap_child")
         .unit(Unit::Bytes)
         .rounds(1)
+        .measured("evenkeel", 100_000, |n| {
+            let root = Source::new().token();
+            heap(n, || root.child())
+        })
         .measured("tokio_util", 100_000, |n| {
             let root = CancellationToken::new();
             heap(n, || root.child_token())
         })
         .run();
+}
+
+/// What tokio-util's token does not have: made and dropped.
+fn alone(bench: &Bench) {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let _inside = runtime.enter();
+    let (one, other) = (Source::new(), Source::new());
+    let (one, other) = (one.token(), other.token());
+    let minute = Duration::from_secs(60);
+    bench
+        .case("deadline")
+        .op("evenkeel", || {
+            one.child_with_timeout(minute).expect("inside a runtime")
+        })
+        .run();
+    bench
+        .case("any2")
+        .op("evenkeel", || Token::any([&one, &other]))
+        .run();
+    bench
+        .case("on_cancel")
+        .op("evenkeel", || one.on_cancel(drop))
+        .run();
+    let source = Source::new();
+    bench.case("claim").op("evenkeel", || source.claim()).run();
 }
 
 fn timed<R>(f: impl FnOnce() -> R) -> Duration {

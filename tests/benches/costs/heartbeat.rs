@@ -1,13 +1,13 @@
 //! Pulses, beside tokio's `watch` and `Notify`.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::hint::black_box;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use evenkeel::heartbeat::{Expect, Heartbeat, Monitor, Watched, pulse};
+use evenkeel::heartbeat::{BeatFuture, Expect, Heartbeat, Monitor, Watched, pulse};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, watch};
 
@@ -26,6 +26,7 @@ pub(crate) fn run(bench: &mut Bench) {
     wake(bench);
     scan(bench);
     heap_pulse(bench);
+    on_poll(bench);
 }
 
 fn paused() -> Runtime {
@@ -123,10 +124,11 @@ fn scan(bench: &Bench) {
         .run();
 }
 
-/// What a scan takes when those pulses have beaten that are chosen, as the mean of a dozen.
+/// What a scan takes when those pulses have beaten that are chosen, as the mean of some, too few for an alarm.
 fn scanned(runtime: &Runtime, pulses: &[Watched], mut chosen: impl FnMut() -> bool) -> Duration {
-    const SCANS: u32 = 12;
+    const SCANS: u32 = 5;
     let mut took = Duration::ZERO;
+    pulses.iter().for_each(Heartbeat::beat);
     for _ in 0..SCANS {
         pulses.iter().filter(|_| chosen()).for_each(Heartbeat::beat);
         let begun = Instant::now();
@@ -154,5 +156,26 @@ fn heap_pulse(bench: &Bench) {
                 counted(|| handles.extend((0..n).map(|_| class.register("worker"))));
             bytes as f64
         })
+        .run();
+}
+
+/// A poll of a future that beats when it is polled; the floor is the same future without.
+fn on_poll(bench: &Bench) {
+    let runtime = paused();
+    let _inside = runtime.enter();
+    let class = Monitor::new()
+        .class(Expect::within(WITHIN))
+        .expect("it is long enough");
+    let pulse = class.register("worker");
+    let mut context = Context::from_waker(Waker::noop());
+    let mut again = Context::from_waker(Waker::noop());
+    let mut ours = pin!(pending::<()>().beat_on_poll(&pulse));
+    let mut bare = pin!(pending::<()>());
+    bench
+        .case("on_poll")
+        .op("evenkeel", || {
+            black_box(&mut ours).as_mut().poll(&mut context)
+        })
+        .op("floor", || black_box(&mut bare).as_mut().poll(&mut again))
         .run();
 }

@@ -47,7 +47,9 @@ pub(crate) fn table(rows: &[Row]) -> String {
     .expect("a string takes any text");
     for row in rows {
         let ratio = ours.filter(|ours| ours.subject != row.subject && ours.min > 0.0);
-        let ratio = ratio.map_or(String::new(), |ours| format!("{:.2}x", row.min / ours.min));
+        let ratio = ratio.map_or(String::new(), |ours| {
+            format!("{}x", figure(row.min / ours.min))
+        });
         let line = format!(
             "  {:<38}{:>12}{:>12}{:>9}{ratio:>14}",
             row.subject,

@@ -4,5 +4,6 @@
 mod bucket;
 #[cfg(feature = "tsan")]
 mod canary;
+mod cancel;
 mod heartbeat;
 mod hedge;
