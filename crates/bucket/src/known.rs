@@ -9,7 +9,8 @@ impl Known for Denied {
         let (reason, status) = match self.refusal() {
             Refusal::Later(_) => ("later", Status::ResourceExhausted),
             Refusal::Never => ("never", Status::FailedPrecondition),
-            Refusal::DeadlineTooSoon => ("deadline-too-soon", Status::DeadlineExceeded),
+            // The limit refused it: the deadline has not passed.
+            Refusal::DeadlineTooSoon => ("deadline-too-soon", Status::ResourceExhausted),
             Refusal::Unavailable => ("unavailable", Status::Unavailable),
         };
         Code::new("evenkeel.bucket", reason, status)
