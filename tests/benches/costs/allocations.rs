@@ -51,16 +51,23 @@ pub(crate) fn counting() -> bool {
     COUNTING.load(Ordering::Relaxed)
 }
 
-/// What `f` returned, how often it allocated, and how many more bytes are taken after it.
-pub(crate) fn counted<R>(f: impl FnOnce() -> R) -> (R, i64, i64) {
+/// Counts from here on.
+pub(crate) fn begin() {
     CALLS.store(0, Ordering::Relaxed);
     BYTES.store(0, Ordering::Relaxed);
     COUNTING.store(true, Ordering::Relaxed);
-    let result = f();
+}
+
+/// Counts no more. How many allocations there were, and how many more bytes are taken.
+pub(crate) fn end() -> (i64, i64) {
     COUNTING.store(false, Ordering::Relaxed);
-    (
-        result,
-        CALLS.load(Ordering::Relaxed),
-        BYTES.load(Ordering::Relaxed),
-    )
+    (CALLS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed))
+}
+
+/// What `f` returned, how often it allocated, and how many more bytes are taken after it.
+pub(crate) fn counted<R>(f: impl FnOnce() -> R) -> (R, i64, i64) {
+    begin();
+    let result = f();
+    let (calls, bytes) = end();
+    (result, calls, bytes)
 }

@@ -12,6 +12,7 @@ pub(crate) enum Unit {
     Ns,
     Bytes,
     Share,
+    S,
 }
 
 impl Unit {
@@ -20,6 +21,7 @@ impl Unit {
             Self::Ns => "ns",
             Self::Bytes => "bytes",
             Self::Share => "share",
+            Self::S => "s",
         }
     }
 }

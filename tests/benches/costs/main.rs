@@ -9,6 +9,7 @@ mod cancel;
 mod errors;
 mod harness;
 mod heartbeat;
+mod hedge;
 mod report;
 mod steward;
 mod threads;
@@ -23,10 +24,11 @@ static ALLOCATOR: allocations::Counting = allocations::Counting;
 /// An area and what runs its cases.
 type Area = (&'static str, fn(&mut Bench));
 
-const AREAS: [Area; 5] = [
+const AREAS: [Area; 6] = [
     ("errors", errors::run),
     ("cancel", cancel::run),
     ("heartbeat", heartbeat::run),
+    ("hedge", hedge::run),
     ("bucket", bucket::run),
     ("steward", steward::run),
 ];

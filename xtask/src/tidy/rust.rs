@@ -86,9 +86,12 @@ fn loom_gates(file: &File) -> Vec<String> {
         let allowed = match code {
             "#[cfg(all(test, loom))]" => next.starts_with("mod ") && next.ends_with("_models;"),
             "#[cfg(all(test, not(loom)))]" => next.starts_with("mod ") && next.contains("tests"),
-            "#![cfg(not(loom))]" => ["/tests/", "/examples/"]
-                .iter()
-                .any(|place| file.path.contains(place)),
+            // Beside a feature or a system, if need be.
+            head if head.starts_with("#![cfg(") && head.contains("not(loom)") => {
+                ["/tests/", "/examples/"]
+                    .iter()
+                    .any(|place| file.path.contains(place))
+            }
             "#[cfg(not(loom))]" => stands_on_the_system(&file.text),
             _ => !gate,
         };
@@ -245,6 +248,7 @@ mod tests {
             "#[cfg(loom)]\nuse x;\n",
             "#[cfg(not(loom))]\nfn spin() {}\n",
             "#![cfg(not(loom))]\n",
+            "#![cfg(loom)]\n",
             "#[cfg(all(test, loom))]\nmod tests;\n",
             "if cfg!(loom) {}\n",
             "let cell = loom::cell::UnsafeCell::new(1);\n",
