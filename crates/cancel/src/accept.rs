@@ -69,6 +69,8 @@ impl<T> First<T> {
     /// Not safe: with the future goes the receiver, and offers are refused from then on.
     pub async fn accept(self) -> Option<T> {
         poll_fn(|cx| {
+            // Cloned, and the replaced one dropped, with no lock held: a waker is foreign code.
+            let waker = cx.waker().clone();
             let mut slot = self.slot.lock();
             if let Some(value) = slot.value.take() {
                 return Poll::Ready(Some(value));
@@ -76,7 +78,7 @@ impl<T> First<T> {
             if slot.offers == 0 {
                 return Poll::Ready(None);
             }
-            let replaced = slot.waker.replace(cx.waker().clone());
+            let replaced = slot.waker.replace(waker);
             drop(slot);
             drop(replaced);
             Poll::Pending
@@ -212,11 +214,12 @@ impl<T> Latest<T> {
     /// Safe: a result is taken only when it is returned. Of several callers the last to wait is woken.
     pub async fn next(&self) -> T {
         poll_fn(|cx| {
+            let waker = cx.waker().clone();
             let mut slot = self.slot.lock();
             if let Some(value) = slot.value.take() {
                 return Poll::Ready(value);
             }
-            let replaced = slot.waker.replace(cx.waker().clone());
+            let replaced = slot.waker.replace(waker);
             drop(slot);
             drop(replaced);
             Poll::Pending

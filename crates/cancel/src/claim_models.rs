@@ -58,12 +58,10 @@ fn permit_cancel() {
         let permit = claim.reserve().expect("nobody else");
         let worker = thread::spawn(move || permit.commit());
         source.cancel(Cause::User);
+        let early = claim.try_verdict().unwrap_or(Verdict::Delivered);
         worker.join().unwrap();
-        assert_eq!(
-            claim.try_verdict(),
-            Some(Verdict::Delivered),
-            "a permit wins"
-        );
+        assert_eq!(early, Verdict::Delivered, "a permit wins");
+        assert_eq!(claim.try_verdict(), Some(Verdict::Delivered));
     });
 }
 
@@ -115,5 +113,37 @@ fn verdict_woken() {
         source.cancel(Cause::User);
         let committed = worker.join().unwrap();
         assert_eq!(waiter.join().unwrap() == Verdict::Delivered, committed);
+    });
+}
+
+#[test]
+fn seen_then_refused() {
+    model("seen_then_refused", None, || {
+        let source = Source::new();
+        let claim = source.claim();
+        let canceller = source.clone();
+        let cancels = thread::spawn(move || canceller.cancel(Cause::User));
+        thread::yield_now();
+        if source.is_cancelled() {
+            assert!(claim.commit().is_err(), "committed after it was seen");
+        }
+        cancels.join().unwrap();
+    });
+}
+
+#[test]
+fn permit_in_tree() {
+    model("permit_in_tree", Some(3), || {
+        let root = Source::new();
+        let claim = root.child().claim();
+        let permit = claim.reserve().expect("nobody else");
+        let returns = thread::spawn(move || drop(permit));
+        let other = root.clone();
+        let helps = thread::spawn(move || other.cancel(Cause::Shutdown));
+        root.cancel(Cause::User);
+        let second = helps.join().unwrap();
+        returns.join().unwrap();
+        let cause = if second { Cause::Shutdown } else { Cause::User };
+        assert_eq!(claim.try_verdict(), Some(Verdict::Cancelled(cause)));
     });
 }

@@ -70,29 +70,34 @@ pub(crate) fn child(parent: &NodeRef, at: Option<Instant>) -> Result<NodeRef, No
 impl Driver {
     fn of(handle: &Handle) -> Arc<Self> {
         let id = handle.id();
-        RECENT.with_borrow_mut(|recent| match recent {
-            Some((known, driver)) if *known == id => Arc::clone(driver),
-            _ => {
-                let mut drivers = DRIVERS.lock().unwrap_or_else(PoisonError::into_inner);
-                let driver = drivers.entry(id).or_insert_with(|| Self::start(handle));
-                *recent = Some((id, Arc::clone(driver)));
-                Arc::clone(driver)
-            }
+        let recent = RECENT.with_borrow(|recent| match recent {
+            Some((known, driver)) if *known == id => Some(Arc::clone(driver)),
+            _ => None,
+        });
+        recent.unwrap_or_else(|| {
+            let driver = Self::known_or_started(handle);
+            RECENT.set(Some((id, Arc::clone(&driver))));
+            driver
         })
     }
 
-    fn start(handle: &Handle) -> Arc<Self> {
-        let driver = Arc::new(Self {
-            queue: Queue::new(),
-            start: Instant::now(),
+    fn known_or_started(handle: &Handle) -> Arc<Self> {
+        // Made before all else, so that a runtime without a clock panics at who asks for the deadline.
+        let start = Instant::now();
+        let sleep = Box::pin(tokio::time::sleep_until(start));
+        let mut drivers = DRIVERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut started = None;
+        let driver = drivers.entry(handle.id()).or_insert_with(|| {
+            let queue = Queue::new();
+            Arc::clone(started.insert(Arc::new(Self { queue, start })))
         });
-        // Made here, so that a runtime without a clock panics at who asks for the deadline.
-        let sleep = Box::pin(tokio::time::sleep_until(driver.start));
-        let close = Close {
-            id: handle.id(),
-            driver: Arc::clone(&driver),
-        };
-        handle.spawn(drive(close, sleep));
+        let driver = Arc::clone(driver);
+        // A runtime that is ending drops the task here and now, and `Close` with it, which takes the lock.
+        drop(drivers);
+        if let Some(driver) = started {
+            let id = handle.id();
+            handle.spawn(drive(Close { id, driver }, sleep));
+        }
         driver
     }
 

@@ -27,6 +27,8 @@ mod word;
 mod claim_models;
 #[cfg(all(test, loom))]
 mod node_models;
+#[cfg(all(test, loom))]
+mod queue_models;
 
 pub use accept::{First, Latest, LatestAttempt, Offer};
 pub use callback::Registration;

@@ -108,10 +108,14 @@ impl List {
     ///
     /// `entry` lives and is in no list, and does not die before it is unlinked.
     pub(crate) unsafe fn push(&mut self, entry: Entry) {
+        debug_assert!(self.head != entry, "it is in the list already");
         let next = std::mem::replace(&mut self.head, entry);
         // SAFETY: both live, and `&mut self` stands for the lock.
         unsafe {
-            entry.neighbours(|own| own.next = next);
+            entry.neighbours(|own| {
+                debug_assert!(own.previous.is_none() && own.next.is_none());
+                own.next = next;
+            });
             if !next.is_none() {
                 next.neighbours(|other| other.previous = entry);
             }

@@ -248,8 +248,10 @@ impl Node {
             return Err(self.inherit(above));
         }
         let mut seen = self.load();
-        if !seen.has(DECIDED) && seen.hops() == 0 {
-            return Ok(());
+        // By another call meanwhile; if it was then decided, it may still be in the list (model settle_decided).
+        let settled = seen.hops() == 0;
+        if settled {
+            return if seen.has(DECIDED) { Err(seen) } else { Ok(()) };
         }
         let entry = Entry::new(std::ptr::from_ref(self), Kind::Child);
         // SAFETY: the node is in no list, and leaves this one before it is freed.

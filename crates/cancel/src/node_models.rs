@@ -43,6 +43,13 @@ impl fmt::Display for Watched {
 
 impl std::error::Error for Watched {}
 
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // SAFETY: nobody reads it any more; loom checks it.
+        self.0.with_mut(|content| unsafe { *content = 0 });
+    }
+}
+
 fn content(cause: &Cause) -> u32 {
     let Cause::Custom(error) = cause else {
         panic!("not the custom cause");
@@ -157,6 +164,27 @@ fn settle_settle_cancel() {
             // In the list or not: when both have returned, it was told, or refused and told.
             assert!(told(&settler.join().unwrap()));
         }
+    });
+}
+
+#[test]
+fn settle_decided() {
+    model("settle_decided", Some(3), || {
+        let root = Source::new();
+        let child = root.child();
+        let (first, second) = (child.clone(), child.clone());
+        // One takes it into the list and decides it there, the other finds it decided and in the list.
+        let settler = thread::spawn(move || {
+            let _ = first.0.settle();
+            first.cancel(Cause::User);
+        });
+        let _ = second.0.settle();
+        settler.join().unwrap();
+        drop((second, child));
+        // Whom a freed node was left in the list with would meet it here.
+        let sibling = settled(&root);
+        root.cancel(Cause::Shutdown);
+        assert!(told(&sibling));
     });
 }
 
@@ -295,6 +323,7 @@ fn refs_last_drop() {
             drop(cause);
             drop(token);
         });
+        thread::yield_now();
         drop(source);
         reader.join().unwrap();
     });
