@@ -98,4 +98,13 @@ async fn main() {
             Err(denied) => println!("a read that would be late: {denied}"),
         }
     }
+    let Connection {
+        api: [second, minute],
+        disk,
+        network,
+        ..
+    } = &connection;
+    for bucket in [second, minute, disk, network] {
+        println!("{} left: {}", bucket.name(), bucket.peek().tokens);
+    }
 }
