@@ -37,7 +37,7 @@ impl Known for Refused {
 
 impl Known for NoRuntime {
     fn code(&self) -> Code {
-        Code::new(DOMAIN, "no-runtime", Status::Internal)
+        Code::new(DOMAIN, "no-runtime", Status::FailedPrecondition)
     }
 }
 

@@ -207,7 +207,7 @@ async fn main() -> Result<(), NoRuntime> {
         match seen {
             Seen::Sent(attempt) => println!("{at:3} s  attempt {attempt} sends its result"),
             Seen::Refused(attempt) => {
-                println!("{at:3} s  the result of attempt {attempt} comes back")
+                println!("{at:3} s  the result of attempt {attempt} comes back");
             }
             Seen::TooSlow(attempt) => println!("{at:3} s  attempt {attempt} takes too long"),
         }

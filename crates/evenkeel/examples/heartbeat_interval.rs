@@ -75,7 +75,7 @@ pub(crate) async fn run(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let interval = timeout / 2;
     let monitor = Monitor::new();
-    let mut events = monitor.events();
+    let mut changes = monitor.changes();
     let class = monitor.class(Expect::within(timeout))?;
     let (pulse, mut beats): (Pulse, Beats) = pulse();
     let told = Told {
@@ -103,7 +103,7 @@ pub(crate) async fn run(
             biased;
             Some(result) = results.recv() => tell(Seen::Result(result)),
             Some(_) = beats.next() => tell(Seen::Pulse),
-            Some(change) = events.next() => {
+            Some(change) = changes.next() => {
                 tell(Seen::Health(change.health));
                 if matches!(change.health, Health::Silent | Health::Closed) {
                     break;

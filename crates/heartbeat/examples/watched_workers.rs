@@ -17,7 +17,7 @@ async fn work(pulse: Watched, units: u32) {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let monitor = Monitor::new();
-    let mut events = monitor.events();
+    let mut changes = monitor.changes();
     let class = monitor.class(Expect::within(Duration::from_millis(200)))?;
     let start = Instant::now();
 
@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut closed = 0;
     while closed < 2 {
-        let Some(change) = events.next().await else {
+        let Some(change) = changes.next().await else {
             break;
         };
         println!(

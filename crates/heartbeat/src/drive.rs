@@ -6,7 +6,7 @@ use std::time::Duration;
 use evenkeel_sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
 
-use crate::events::{After, Outbox};
+use crate::changes::{After, Outbox};
 use crate::monitor::{ClassState, Shared, block};
 use crate::planes::TICKS;
 

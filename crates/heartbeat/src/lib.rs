@@ -3,8 +3,8 @@
 
 #[cfg(feature = "accrual")]
 mod accrual;
+mod changes;
 mod drive;
-mod events;
 mod every;
 mod expect;
 mod health;
@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "accrual")]
 pub use accrual::{Arrivals, phi};
-pub use events::{Change, Events, PulseId};
+pub use changes::{Change, Changes, PulseId};
 pub use every::{During, Every};
 pub use expect::{ClassError, Expect};
 pub use health::Health;

@@ -10,11 +10,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::changes::Outbox;
 use crate::drive::watch;
-use crate::events::Outbox;
 use crate::expect::Timing;
 use crate::planes::{News, Phase, Planes};
-use crate::{Change, ClassError, Events, Expect, Health, Heartbeat, PulseId, Quality, Watched};
+use crate::{Change, Changes, ClassError, Expect, Health, Heartbeat, PulseId, Quality, Watched};
 
 /// Pulses of one class in one allocation: a line of 512 bits, and what goes with them.
 pub(crate) struct Block {
@@ -137,7 +137,7 @@ impl Drop for Keep {
 /// last one was, and one that comes late by more than that adds none, nor does the one after it. So a stopped process, a
 /// suspended machine or a starved runtime holds no silence against the workers, and a hang is found all the same.
 ///
-/// Cheap to clone. The task ends when the last [`Monitor`], [`Class`] and [`Events`] of it are gone.
+/// Cheap to clone. The task ends when the last [`Monitor`], [`Class`] and [`Changes`] of it are gone.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -146,12 +146,12 @@ impl Drop for Keep {
 /// use evenkeel_heartbeat::{Expect, Health, Heartbeat, Monitor};
 ///
 /// let monitor = Monitor::new();
-/// let mut events = monitor.events();
+/// let mut changes = monitor.changes();
 /// let class = monitor.class(Expect::within(Duration::from_secs(2)))?;
 /// let pulse = class.register("ingest");
 /// pulse.beat();
 /// // The worker hangs here, with its pulse in hand.
-/// let change = events.next().await.unwrap();
+/// let change = changes.next().await.unwrap();
 /// assert_eq!((&*change.name, change.health), ("ingest", Health::Silent));
 /// assert_eq!(monitor.health(change.pulse), Health::Silent);
 /// # Ok(())
@@ -261,8 +261,8 @@ impl Monitor {
     }
 
     /// All changes from now on. Any number of listeners; each gets them all.
-    pub fn events(&self) -> Events {
-        Events::new(self.clone(), &self.keep.shared.outbox)
+    pub fn changes(&self) -> Changes {
+        Changes::new(self.clone(), &self.keep.shared.outbox)
     }
 
     /// How a pulse fares at this instant, beats since the last scan included: what to ask just before acting on a

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel_sync::Mutex;
 
-use crate::events::After;
+use crate::changes::After;
 use crate::monitor::Block;
 use crate::planes::{Cell, NEVER, Phase, Place};
 use crate::{Every, Health, Heartbeat, PulseId};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_heartbeat::{
-    Change, ClassError, Events, Expect, Health, Heartbeat, Monitor, PulseId, Watched, pulse,
+    Change, Changes, ClassError, Expect, Health, Heartbeat, Monitor, PulseId, Watched, pulse,
 };
 use tokio::time::{Instant, advance, sleep, timeout};
 
@@ -16,18 +16,18 @@ fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-fn watched(within: Duration) -> (Monitor, Events, Watched) {
+fn watched(within: Duration) -> (Monitor, Changes, Watched) {
     let monitor = Monitor::new();
-    let events = monitor.events();
+    let changes = monitor.changes();
     let pulse = monitor
         .class(Expect::within(within))
         .unwrap()
         .register("worker");
-    (monitor, events, pulse)
+    (monitor, changes, pulse)
 }
 
-async fn nothing(events: &mut Events, during: Duration) {
-    let heard = timeout(during, events.next()).await;
+async fn nothing(changes: &mut Changes, during: Duration) {
+    let heard = timeout(during, changes.next()).await;
     assert!(heard.is_err(), "unexpected {heard:?}");
 }
 
@@ -105,61 +105,61 @@ async fn the_nth_beat_can_be_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn silence_is_found_in_one_to_one_and_a_quarter_timeouts() {
     for within in [40, 41, 47, 100, 333, 2_000, 60_000].map(ms) {
-        let (_monitor, mut events, pulse) = watched(within);
+        let (_monitor, mut changes, pulse) = watched(within);
         // At every phase of the scan.
         for phase in 0..40 {
             pulse.beat();
             sleep(within / 2 + within * phase / 500).await;
             pulse.beat();
             let beaten = Instant::now();
-            let change = events.next().await.unwrap();
+            let change = changes.next().await.unwrap();
             assert_eq!(change.health, Health::Silent);
             let after = beaten.elapsed();
             assert!(after >= within, "{after:?} is early for {within:?}");
             assert!(after <= within * 5 / 4, "{after:?} is late for {within:?}");
             pulse.beat();
-            assert_eq!(events.next().await.unwrap().health, Health::Live);
+            assert_eq!(changes.next().await.unwrap().health, Health::Live);
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pulse_that_beats_in_time_is_never_silent() {
-    let (_monitor, mut events, pulse) = watched(T);
+    let (_monitor, mut changes, pulse) = watched(T);
     let worker = tokio::spawn(async move {
         for _ in 0..1_000 {
             pulse.beat();
             sleep(T - ms(1)).await;
         }
     });
-    let change = events.next().await.unwrap();
+    let change = changes.next().await.unwrap();
     assert_eq!(change.health, Health::Closed);
     worker.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_hang_is_one_alarm_and_one_recovery() {
-    let (monitor, mut events, pulse) = watched(T);
+    let (monitor, mut changes, pulse) = watched(T);
     pulse.beat();
-    let change = events.next().await.unwrap();
+    let change = changes.next().await.unwrap();
     assert_eq!(change.pulse, pulse.id());
     assert_eq!(&*change.name, "worker");
     assert_eq!(change.health, Health::Silent);
     assert_eq!(monitor.health(change.pulse), Health::Silent);
-    nothing(&mut events, T * 100).await;
+    nothing(&mut changes, T * 100).await;
     pulse.beat();
     assert_eq!(
         monitor.health(change.pulse),
         Health::Live,
         "read before the scan"
     );
-    assert_eq!(events.next().await.unwrap().health, Health::Live);
-    nothing(&mut events, T / 2).await;
+    assert_eq!(changes.next().await.unwrap().health, Health::Live);
+    nothing(&mut changes, T / 2).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_handle_is_closed_at_once() {
-    let (monitor, mut events, pulse) = watched(T);
+    let (monitor, mut changes, pulse) = watched(T);
     let id = pulse.id();
     let worker = tokio::spawn(async move {
         pulse.beat();
@@ -167,14 +167,14 @@ async fn a_dropped_handle_is_closed_at_once() {
     });
     assert!(worker.await.unwrap_err().is_panic());
     assert_eq!(monitor.health(id), Health::Closed);
-    assert_eq!(events.try_next().unwrap().health, Health::Closed);
-    nothing(&mut events, T * 3).await;
+    assert_eq!(changes.try_next().unwrap().health, Health::Closed);
+    nothing(&mut changes, T * 3).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slot_used_again_inherits_nothing() {
     let monitor = Monitor::new();
-    let mut events = monitor.events();
+    let mut changes = monitor.changes();
     let class = monitor.class(Expect::within(T)).unwrap();
     let first = class.register("first");
     first.beat();
@@ -186,57 +186,57 @@ async fn a_slot_used_again_inherits_nothing() {
     assert_ne!(second.id(), old);
     assert_eq!(second.health(), Health::Starting);
     assert_eq!(monitor.health(old), Health::Closed);
-    let heard: Vec<Health> = std::iter::from_fn(|| events.try_next())
+    let heard: Vec<Health> = std::iter::from_fn(|| changes.try_next())
         .map(|change| change.health)
         .collect();
     assert_eq!(heard, [Health::Silent, Health::Closed]);
-    nothing(&mut events, T - ms(1)).await;
+    nothing(&mut changes, T - ms(1)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_renewed_pulse_starts_afresh_in_its_slot() {
-    let (monitor, mut events, mut pulse) = watched(T);
+    let (monitor, mut changes, mut pulse) = watched(T);
     let _ = pulse.unit(ms(1));
     sleep(T * 2).await;
     let old = pulse.id();
-    assert_eq!(events.try_next().unwrap().health, Health::Silent);
+    assert_eq!(changes.try_next().unwrap().health, Health::Silent);
     pulse.renew();
     assert_ne!(pulse.id(), old);
     assert_eq!(pulse.health(), Health::Starting);
     assert_eq!(monitor.health(old), Health::Closed);
     pulse.beat();
     assert_eq!(pulse.health(), Health::Live);
-    assert_eq!(events.next().await.unwrap().pulse, pulse.id());
+    assert_eq!(changes.next().await.unwrap().pulse, pulse.id());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_never_starts_has_a_limit_of_its_own() {
     let monitor = Monitor::new();
-    let mut events = monitor.events();
+    let mut changes = monitor.changes();
     let expect = Expect::within(T).start_within(T * 10);
     let pulse = monitor.class(expect).unwrap().register("slow to start");
     let made = Instant::now();
     sleep(T * 9).await;
     assert_eq!(pulse.health(), Health::Starting);
-    assert_eq!(events.next().await.unwrap().health, Health::Silent);
+    assert_eq!(changes.next().await.unwrap().health, Health::Silent);
     assert!(made.elapsed() >= T * 10 && made.elapsed() <= T * 11);
     pulse.beat();
-    assert_eq!(events.next().await.unwrap().health, Health::Live);
+    assert_eq!(changes.next().await.unwrap().health, Health::Live);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_unit_is_busy_within_its_limit_and_silent_past_it() {
     for limit in [40, 100, 2_000, 7_000].map(ms) {
-        let (_monitor, mut events, pulse) = watched(limit.min(T));
+        let (_monitor, mut changes, pulse) = watched(limit.min(T));
         pulse.beat();
         sleep(ms(333)).await;
-        while events.try_next().is_some() {}
+        while changes.try_next().is_some() {}
         let entered = Instant::now();
         let unit = pulse.unit(limit);
         sleep(limit - ms(1)).await;
         assert_eq!(pulse.health(), Health::Busy);
         loop {
-            let change = events.next().await.unwrap();
+            let change = changes.next().await.unwrap();
             if change.health == Health::Silent {
                 break;
             }
@@ -255,7 +255,7 @@ async fn a_unit_is_busy_within_its_limit_and_silent_past_it() {
 
 #[tokio::test(start_paused = true)]
 async fn an_inner_unit_grants_the_outer_no_time() {
-    let (_monitor, mut events, pulse) = watched(T);
+    let (_monitor, mut changes, pulse) = watched(T);
     let entered = Instant::now();
     let _outer = pulse.unit(T * 4);
     for _ in 0..3 {
@@ -263,35 +263,35 @@ async fn an_inner_unit_grants_the_outer_no_time() {
         sleep(T).await;
     }
     assert_eq!(pulse.health(), Health::Busy);
-    assert_eq!(events.next().await.unwrap().health, Health::Silent);
+    assert_eq!(changes.next().await.unwrap().health, Health::Silent);
     assert!(entered.elapsed() >= T * 4 && entered.elapsed() <= T * 5);
 }
 
 #[tokio::test(start_paused = true)]
 async fn units_may_end_in_any_order() {
-    let (_monitor, mut events, pulse) = watched(T);
+    let (_monitor, mut changes, pulse) = watched(T);
     let outer = pulse.unit(T * 2);
     let inner = pulse.unit(T * 50);
     drop(outer);
-    nothing(&mut events, T * 20).await;
+    nothing(&mut changes, T * 20).await;
     assert_eq!(pulse.health(), Health::Busy);
     drop(inner);
-    assert_eq!(events.next().await.unwrap().health, Health::Silent);
+    assert_eq!(changes.next().await.unwrap().health, Health::Silent);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_parked_worker_may_be_silent() {
-    let (_monitor, mut events, pulse) = watched(T);
+    let (_monitor, mut changes, pulse) = watched(T);
     let parked = pulse.parked();
-    nothing(&mut events, T * 1_000).await;
+    nothing(&mut changes, T * 1_000).await;
     assert_eq!(pulse.health(), Health::Live);
     drop(parked);
-    assert_eq!(events.next().await.unwrap().health, Health::Silent);
+    assert_eq!(changes.next().await.unwrap().health, Health::Silent);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_jump_of_the_clock_is_held_against_nobody() {
-    let (monitor, mut events, pulse) = watched(T);
+    let (monitor, mut changes, pulse) = watched(T);
     let unit = monitor.class(Expect::within(T)).unwrap();
     let unit = unit.register("in a unit");
     let _unit = unit.unit(T);
@@ -299,14 +299,14 @@ async fn a_jump_of_the_clock_is_held_against_nobody() {
     sleep(T / 2).await;
     advance(Duration::from_secs(3_600)).await;
     let woken = Instant::now();
-    let change = events.next().await.unwrap();
+    let change = changes.next().await.unwrap();
     assert_eq!(
         (change.pulse, change.health),
         (PulseId::MONITOR, Health::Stalled)
     );
     let mut heard = Vec::new();
     while heard.len() < 3 {
-        heard.push(events.next().await.unwrap());
+        heard.push(changes.next().await.unwrap());
     }
     assert_eq!(
         (heard[0].pulse, heard[0].health),
@@ -323,7 +323,7 @@ async fn a_jump_of_the_clock_is_held_against_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn however_often_the_monitor_stalls_a_beating_worker_is_not_silent() {
-    let (_monitor, mut events, pulse) = watched(T);
+    let (_monitor, mut changes, pulse) = watched(T);
     let worker = async {
         loop {
             pulse.beat();
@@ -340,19 +340,19 @@ async fn however_often_the_monitor_stalls_a_beating_worker_is_not_silent() {
         () = worker => unreachable!(),
         () = clock => {}
     }
-    while let Some(change) = events.try_next() {
+    while let Some(change) = changes.try_next() {
         assert_eq!(change.pulse, PulseId::MONITOR, "false alarm: {change:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn beats_while_something_is_awaited() {
-    let (_monitor, mut events, pulse) = watched(T);
+    let (_monitor, mut changes, pulse) = watched(T);
     let mut every = pulse.every(T / 2);
-    let nothing_said = nothing(&mut events, T * 10);
+    let nothing_said = nothing(&mut changes, T * 10);
     every.during(nothing_said).await;
     assert_eq!(
-        events.next().await.unwrap().health,
+        changes.next().await.unwrap().health,
         Health::Silent,
         "nothing beats outside"
     );
@@ -374,10 +374,10 @@ async fn extremes_neither_panic_nor_alarm() {
         let (pulse, _beats) = pulse();
         pulse.every(period).during(sleep(ms(10))).await;
     }
-    let (_monitor, mut events, pulse) = watched(Duration::MAX);
+    let (_monitor, mut changes, pulse) = watched(Duration::MAX);
     pulse.beat();
     let unit = pulse.unit(Duration::MAX);
-    nothing(&mut events, Duration::from_secs(86_400 * 365)).await;
+    nothing(&mut changes, Duration::from_secs(86_400 * 365)).await;
     drop(unit);
     let _unit = pulse.unit(Duration::ZERO);
 }
@@ -396,7 +396,7 @@ async fn a_class_is_refused_at_construction() {
 #[tokio::test(start_paused = true)]
 async fn one_loop_watches_a_hundred_thousand_pulses() {
     let monitor = Monitor::new();
-    let mut events = monitor.events();
+    let mut changes = monitor.changes();
     let class = monitor.class(Expect::within(T)).unwrap();
     let pulses: Vec<Watched> = (0..100_000).map(|_| class.register("ward")).collect();
     for pulse in &pulses {
@@ -410,7 +410,7 @@ async fn one_loop_watches_a_hundred_thousand_pulses() {
     }
     sleep(T * 3 / 4).await;
     let mut silent = Vec::new();
-    while let Some(Change { pulse, health, .. }) = events.try_next() {
+    while let Some(Change { pulse, health, .. }) = changes.try_next() {
         assert_eq!(health, Health::Silent);
         silent.push(pulse);
     }
@@ -436,82 +436,4 @@ async fn a_shared_handle_closes_with_the_last() {
     assert_eq!(monitor.health(id), Health::Live);
     drop(other);
     assert_eq!(monitor.health(id), Health::Closed);
-}
-
-#[test]
-fn a_runtime_that_shuts_down_ends_the_events() {
-    let monitor = Monitor::new();
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap()
-    };
-    let first = runtime();
-    let mut events = monitor.events();
-    let class = first.block_on(async { monitor.class(Expect::within(T)).unwrap() });
-    let pulse = class.register("worker");
-    first.block_on(tokio::task::yield_now());
-    drop(first);
-    pulse.beat();
-    runtime().block_on(async {
-        assert!(events.next().await.is_none());
-    });
-}
-
-/// A waker that asks the monitor as soon as it is woken: it would wait for ever if a lock were held.
-struct Asks {
-    monitor: Monitor,
-    woken: std::sync::atomic::AtomicU32,
-}
-
-impl std::task::Wake for Asks {
-    fn wake(self: Arc<Self>) {
-        assert!(self.monitor.snapshot().len() < 2);
-        drop(self.monitor.events());
-        self.woken
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn listeners_are_woken_with_no_lock_held() {
-    let (monitor, mut events, pulse) = watched(T);
-    let asks = Arc::new(Asks {
-        monitor: monitor.clone(),
-        woken: 0.into(),
-    });
-    let waker = Arc::clone(&asks).into();
-    let mut cx = std::task::Context::from_waker(&waker);
-    let mut woken = 0;
-    let mut wait = |events: &mut Events| {
-        let now = asks.woken.load(std::sync::atomic::Ordering::Relaxed);
-        assert_eq!(std::mem::replace(&mut woken, now + 1), now);
-        while events.try_next().is_some() {}
-        assert!(std::pin::pin!(events.next()).poll(&mut cx).is_pending());
-    };
-    wait(&mut events);
-    pulse.beat();
-    sleep(T * 2).await; // silent
-    wait(&mut events);
-    pulse.beat();
-    sleep(T / 2).await; // live
-    wait(&mut events);
-    drop(pulse); // closed
-    wait(&mut events);
-}
-
-#[tokio::test(start_paused = true)]
-async fn every_listener_hears_every_change() {
-    let (monitor, mut first, pulse) = watched(T);
-    let mut second = monitor.events();
-    pulse.beat();
-    for events in [&mut first, &mut second] {
-        assert_eq!(events.next().await.unwrap().health, Health::Silent);
-    }
-    drop(first);
-    drop(pulse);
-    assert_eq!(second.next().await.unwrap().health, Health::Closed);
-    assert_eq!(second.missed(), 0);
-    assert!(monitor.snapshot().is_empty());
 }

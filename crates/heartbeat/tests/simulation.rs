@@ -74,7 +74,7 @@ async fn no_false_alarm_and_every_hang_found_in_bounds() {
     println!("EVENKEEL_SEED={seed}");
     let mut random = Random(seed);
     let monitor = Monitor::new();
-    let mut events = monitor.events();
+    let mut changes = monitor.changes();
     let class = monitor.class(Expect::within(T)).unwrap();
     let pulses: Vec<Watched> = (0..PULSES).map(|_| class.register("worker")).collect();
     let due = (0..PULSES).map(|n| Due(std::cmp::Reverse((random.millis(0, 1_500), n))));
@@ -107,7 +107,7 @@ async fn no_false_alarm_and_every_hang_found_in_bounds() {
             }
         }
         sim.work();
-        while let Some(change) = events.try_next() {
+        while let Some(change) = changes.try_next() {
             if change.pulse == PulseId::MONITOR {
                 continue;
             }

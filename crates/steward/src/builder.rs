@@ -160,7 +160,7 @@ impl Builder {
             ctx.adopt(&inner);
         }
         sentinel::watch(&inner, self.defaults.timeout);
-        let changes = inner.monitor.events();
+        let changes = inner.monitor.changes();
         runtime.spawn(drive(Arc::clone(&inner), changes, parent, token));
         let steward = Steward {
             inner,

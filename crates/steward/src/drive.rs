@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use evenkeel_cancel::Token;
-use evenkeel_heartbeat::{Change, Events, Health};
+use evenkeel_heartbeat::{Change, Changes, Health};
 use tokio::time::{Instant, sleep_until};
 
 use crate::ctx::Ctx;
@@ -39,7 +39,7 @@ impl Drop for Abandon {
 /// Runs until the steward is closed. `parent` is the context of a steward that is a ward; `token` closes it.
 pub(crate) async fn drive(
     inner: Arc<Inner>,
-    mut changes: Events,
+    mut changes: Changes,
     parent: Option<Ctx>,
     token: Token,
 ) {

@@ -96,11 +96,11 @@ mod known {
     impl Known for StartError {
         fn code(&self) -> Code {
             match self {
-                Self::NoRuntime => Code::new(DOMAIN, "NO_RUNTIME", Status::FailedPrecondition),
-                Self::Closed => Code::new(DOMAIN, "CLOSED", Status::Unavailable),
-                Self::Full(_) => Code::new(DOMAIN, "FULL", Status::ResourceExhausted),
-                Self::Duplicate(_) => Code::new(DOMAIN, "DUPLICATE", Status::AlreadyExists),
-                Self::Timeout(_) => Code::new(DOMAIN, "TIMEOUT", Status::InvalidArgument),
+                Self::NoRuntime => Code::new(DOMAIN, "no-runtime", Status::FailedPrecondition),
+                Self::Closed => Code::new(DOMAIN, "closed", Status::Unavailable),
+                Self::Full(_) => Code::new(DOMAIN, "full", Status::ResourceExhausted),
+                Self::Duplicate(_) => Code::new(DOMAIN, "duplicate", Status::AlreadyExists),
+                Self::Timeout(_) => Code::new(DOMAIN, "too-short", Status::InvalidArgument),
             }
         }
 
@@ -114,7 +114,7 @@ mod known {
 
     impl Known for Escalated {
         fn code(&self) -> Code {
-            Code::new(DOMAIN, "ESCALATED", Status::Unavailable)
+            Code::new(DOMAIN, "escalated", Status::Unavailable)
         }
 
         fn user_message(&self) -> Option<Cow<'static, str>> {
@@ -129,15 +129,15 @@ mod known {
 
     impl Known for Gone {
         fn code(&self) -> Code {
-            Code::new(DOMAIN, "GONE", Status::NotFound)
+            Code::new(DOMAIN, "gone", Status::NotFound)
         }
     }
 
     impl<T: Send + Sync + 'static> Known for Unpublished<T> {
         fn code(&self) -> Code {
             match self {
-                Self::Fenced(_) => Code::new(DOMAIN, "FENCED", Status::Aborted),
-                Self::Full(_) => Code::new(DOMAIN, "QUEUE_FULL", Status::ResourceExhausted),
+                Self::Fenced(_) => Code::new(DOMAIN, "fenced", Status::Aborted),
+                Self::Full(_) => Code::new(DOMAIN, "queue-full", Status::ResourceExhausted),
             }
         }
 

@@ -34,6 +34,6 @@ pub use event::{Event, Reason, What};
 pub use events::Events;
 pub use handle::WardHandle;
 pub use rules::{Backoff, Intensity, Restart, Strategy};
-pub use status::{State, Status, WardStatus};
+pub use status::{State, StatusTree, WardStatus};
 pub use steward::Steward;
 pub use ward::{BoxError, Ward};

@@ -15,7 +15,7 @@ use crate::rules::Strategy;
 /// A steward and its wards at one instant. `Display` prints them as a tree.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Status {
+pub struct StatusTree {
     /// The steward's name.
     pub name: Arc<str>,
     /// Whom it restarts.
@@ -49,7 +49,7 @@ pub struct WardStatus {
     /// Why the last incarnation but this ended.
     pub last: Option<Reason>,
     /// If it is a steward itself.
-    pub nested: Option<Status>,
+    pub nested: Option<StatusTree>,
 }
 
 /// What a ward does.
@@ -72,7 +72,7 @@ pub enum State {
     Ended,
 }
 
-impl Status {
+impl StatusTree {
     pub(crate) fn of(inner: &Arc<Inner>) -> Self {
         let now = inner.now();
         let roster = inner.roster.lock();
@@ -132,7 +132,7 @@ impl Status {
     }
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for StatusTree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
         self.print_head(f)?;

@@ -14,7 +14,7 @@ use crate::events::Events;
 use crate::inner::Inner;
 use crate::roster::{Ending, Stage};
 use crate::rules::Backoff;
-use crate::status::Status;
+use crate::status::StatusTree;
 use crate::ward::Ward;
 
 /// Starts wards, watches their pulse, and heals them by its rules.
@@ -61,8 +61,8 @@ impl Steward {
     /// The steward and its wards at this instant, as a tree; read without asking any of them, so it answers also when they
     /// hang. Takes time in proportion to their number.
     #[must_use]
-    pub fn status(&self) -> Status {
-        Status::of(&self.inner)
+    pub fn status(&self) -> StatusTree {
+        StatusTree::of(&self.inner)
     }
 
     /// What happens to the wards from now on. Events of stewards that are wards are not among them, save that they fail.

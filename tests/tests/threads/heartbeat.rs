@@ -79,9 +79,9 @@ fn pulses_beat_and_come_and_go_while_they_are_scanned() {
     // Silent after it was live: the monitor scanned all the while. Its beats, from here, are what it waits for.
     let silent = class.register("silent");
     silent.beat();
-    let mut events = monitor.events();
+    let mut changes = monitor.changes();
     runtime.block_on(async {
-        while events
+        while changes
             .next()
             .await
             .is_some_and(|change| change.pulse != silent.id() || !change.health.is_alarm())

@@ -52,7 +52,7 @@ fn child() {
     let runtime = runtime();
     runtime.block_on(async {
         let monitor = Monitor::new();
-        let mut events = monitor.events();
+        let mut changes = monitor.changes();
         let class = monitor.class(Expect::within(T)).unwrap();
         let steady = class.register("steady");
         let hangs = class.register("hangs");
@@ -73,7 +73,7 @@ fn child() {
             std::future::pending::<()>().await;
         });
         say("ready");
-        while let Some(change) = events.next().await {
+        while let Some(change) = changes.next().await {
             say(&format!("{} {:?}", change.name, change.health));
         }
     });
@@ -156,7 +156,7 @@ fn a_poll_that_blocks_is_hung_and_what_waits_behind_it_is_starved() {
     let (workers, stop, thread) = own_thread(|| ());
     monitors.block_on(async {
         let monitor = Monitor::new();
-        let mut events = monitor.events();
+        let mut changes = monitor.changes();
         let class = monitor.class(Expect::within(T)).unwrap();
         let (blocking, waiting) = (class.register("blocks"), class.register("waits"));
         let (release, released) = mpsc::channel::<()>();
@@ -182,7 +182,7 @@ fn a_poll_that_blocks_is_hung_and_what_waits_behind_it_is_starved() {
         );
         let mut alarms = Vec::new();
         while alarms.len() < 2 {
-            let change = events.next().await.unwrap();
+            let change = changes.next().await.unwrap();
             if change.pulse != PulseId::MONITOR {
                 alarms.push((change.name.to_string(), change.health));
             }
@@ -197,7 +197,7 @@ fn a_poll_that_blocks_is_hung_and_what_waits_behind_it_is_starved() {
         );
         release.send(()).unwrap();
         loop {
-            let change = events.next().await.unwrap();
+            let change = changes.next().await.unwrap();
             if &*change.name == "waits" && change.health == Health::Live {
                 break; // polled at last
             }
@@ -213,7 +213,7 @@ fn a_starved_runtime_is_one_alarm_and_none_for_its_workers() {
     let (workers, stop, thread) = own_thread(|| ());
     monitors.block_on(async {
         let monitor = Monitor::new();
-        let mut events = monitor.events();
+        let mut changes = monitor.changes();
         let class = monitor.class_on(&workers, Expect::within(T)).unwrap();
         let pulses: Vec<_> = (0..50).map(|_| class.register("worker")).collect();
         for pulse in pulses {
@@ -235,7 +235,7 @@ fn a_starved_runtime_is_one_alarm_and_none_for_its_workers() {
         let mut quiet = 0;
         // Alone, for as long as the workers are not heard.
         while quiet < 3 {
-            match tokio::time::timeout(T, events.next()).await {
+            match tokio::time::timeout(T, changes.next()).await {
                 Ok(change) => heard.push(change.unwrap()),
                 Err(_) => quiet += usize::from(heard.iter().any(|c| &*c.name == "runtime")),
             }
@@ -248,7 +248,7 @@ fn a_starved_runtime_is_one_alarm_and_none_for_its_workers() {
         );
         release.send(()).unwrap();
         loop {
-            let change = events.next().await.unwrap();
+            let change = changes.next().await.unwrap();
             assert_ne!(&*change.name, "worker", "{change:?}");
             if &*change.name == "runtime" && change.health == Health::Live {
                 break;
@@ -256,7 +256,7 @@ fn a_starved_runtime_is_one_alarm_and_none_for_its_workers() {
         }
         assert!(
             tokio::time::timeout(T * 3, async {
-                while let Some(change) = events.next().await {
+                while let Some(change) = changes.next().await {
                     assert_eq!(change.pulse, PulseId::MONITOR, "{change:?}");
                 }
             })

@@ -186,19 +186,19 @@ fn put(queues: &[Weak<Queue>], change: &Change, after: &mut After) {
     after.traced.push(change.clone());
 }
 
-/// The changes of all pulses of a monitor since [`Monitor::events`] was called. Also a [`Stream`] of [`Change`].
+/// The changes of all pulses of a monitor since [`Monitor::changes`] was called. Also a [`Stream`] of [`Change`].
 ///
 /// One loop over it watches any number of pulses. What it hands out is what was so when it was found; ask
 /// [`Monitor::health`] just before acting on it.
 ///
 /// Keeps the monitor running.
-#[must_use = "events do nothing unless they are awaited"]
-pub struct Events {
+#[must_use = "changes do nothing unless they are awaited"]
+pub struct Changes {
     monitor: Monitor,
     queue: Arc<Queue>,
 }
 
-impl Events {
+impl Changes {
     pub(crate) fn new(monitor: Monitor, outbox: &Outbox) -> Self {
         Self {
             queue: outbox.listen(),
@@ -251,7 +251,7 @@ impl Events {
     }
 }
 
-impl Stream for Events {
+impl Stream for Changes {
     type Item = Change;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Change>> {
@@ -259,9 +259,9 @@ impl Stream for Events {
     }
 }
 
-impl fmt::Debug for Events {
+impl fmt::Debug for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Events")
+        f.debug_struct("Changes")
             .field("missed", &self.missed())
             .finish_non_exhaustive()
     }
