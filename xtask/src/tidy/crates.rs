@@ -3,7 +3,8 @@
 use toml::{Table, Value};
 
 use super::File;
-use crate::{mutants, workspace};
+use crate::mutants::{self, Mutant};
+use crate::workspace;
 
 pub(super) fn complaints(files: &[File]) -> Result<Vec<String>, String> {
     let list = files.iter().find(|file| file.path == "xtask/mutants.toml");
@@ -24,6 +25,13 @@ pub(super) fn complaints(files: &[File]) -> Result<Vec<String>, String> {
             found.extend(kernel(files, krate, listed));
         }
     }
+    let unmodelled = mutants.iter().filter(|mutant| !has_model(files, mutant));
+    found.extend(unmodelled.map(|mutant| {
+        format!(
+            "xtask/mutants.toml: crates/{} has no model `{}`",
+            mutant.krate, mutant.model
+        )
+    }));
     Ok(found)
 }
 
@@ -131,6 +139,23 @@ fn kernel(files: &[File], krate: &str, listed: bool) -> Vec<String> {
     found
 }
 
+/// Whether the model that a mutant names is in the file that its path means.
+fn has_model(files: &[File], mutant: &Mutant) -> bool {
+    let Some((module, name)) = mutant.model.rsplit_once("::") else {
+        return false;
+    };
+    let path = format!(
+        "crates/{}/src/{}.rs",
+        mutant.krate,
+        module.replace("::", "/")
+    );
+    let definition = format!("fn {name}() {{");
+    files
+        .iter()
+        .find(|file| file.path == path)
+        .is_some_and(|file| file.lines().any(|(_, line)| line.trim() == definition))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::file;
@@ -214,5 +239,24 @@ rustdoc-args = [\"--cfg\", \"docsrs\"]
             1
         );
         assert_eq!(kernel(&[], "x", false).len(), 2);
+    }
+
+    #[test]
+    fn a_mutant_names_a_model_that_is_there() {
+        let list = "[[mutant]]
+crate = \"x\"
+file = \"src/node.rs\"
+line = \"a\"
+with = \"b\"
+model = \"node_models::wait\"
+expect = \"deadlock\"
+";
+        let known = |source: &str| {
+            let mutant = mutants::parsed(list).unwrap().remove(0);
+            has_model(&[file("crates/x/src/node_models.rs", source)], &mutant)
+        };
+        assert!(known("#[test]\nfn wait() {\n}\n"));
+        assert!(!known("#[test]\nfn waits() {\n}\n"));
+        assert!(!known("// fn wait() {\n"));
     }
 }

@@ -2,6 +2,7 @@
 
 mod crates;
 mod mentions;
+mod names;
 mod rust;
 
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ pub(crate) fn run(check: &Check) -> Checked {
     }
     complaints.extend(crates::complaints(&files)?);
     complaints.extend(mentions::complaints(&files)?);
+    complaints.extend(names::complaints(&files));
     complaints.extend(files.iter().flat_map(trailing_space));
     complaints.sort();
     for complaint in &complaints {
