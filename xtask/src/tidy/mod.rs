@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: the rules of the house that no compiler checks.
 
+mod counts;
 mod crates;
 mod mentions;
 mod names;
@@ -38,6 +39,7 @@ pub(crate) fn run(check: &Check) -> Checked {
     for file in files.iter().filter(|file| file.path.ends_with(".rs")) {
         complaints.extend(rust::complaints(file));
     }
+    complaints.extend(counts::complaints(check, &files)?);
     complaints.extend(crates::complaints(&files)?);
     complaints.extend(mentions::complaints(&files)?);
     complaints.extend(names::complaints(&files));
