@@ -58,15 +58,12 @@ fn report(rows: &[Row]) -> String {
             text += &format!("\n---- {} failed ----\n{failure}\n", row.name);
         }
     }
-    text += &format!(
-        "\n{:<16}{:<9}{:>8}  why skipped\n",
-        "check", "result", "seconds"
-    );
+    text += &format!("\n{:<16}{:<9}{:>8}  why\n", "check", "result", "seconds");
     let mut counts = [0; 3];
     for Row { name, result, took } in rows {
         let (at, word, why) = match result {
             Ok(Outcome::Passed) => (0, "passed", ""),
-            Err(_) => (1, "failed", ""),
+            Err(failure) => (1, "failed", reason(failure)),
             Ok(Outcome::Skipped(why)) => (2, "skipped", why.as_str()),
         };
         counts[at] += 1;
@@ -77,9 +74,26 @@ fn report(rows: &[Row]) -> String {
     text + &format!("checks: {passed} passed, {failed} failed, {skipped} skipped\n")
 }
 
+/// The line of a failure that says most: what a tool calls an error, or else how it begins.
+fn reason(failure: &str) -> &str {
+    let names_it = |line: &&str| line.starts_with("error") || line.contains("panicked at");
+    let named = failure.lines().find(names_it);
+    named.or(failure.lines().next()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_is_the_tools_error_or_the_first_line() {
+        assert_eq!(reason("`a` ended\nerror: b\nerror: c"), "error: b");
+        assert_eq!(
+            reason("crates/x: README.md is missing\nmore"),
+            "crates/x: README.md is missing"
+        );
+        assert_eq!(reason(""), "");
+    }
 
     #[test]
     fn the_report_shows_failures_and_closes_with_counts() {
@@ -106,9 +120,9 @@ mod tests {
 `cargo clippy` ended with exit code 101
 error: unused
 
-check           result    seconds  why skipped
+check           result    seconds  why
 fmt             passed        1.2
-lint            failed        1.2
+lint            failed        1.2  error: unused
 tsan            skipped       1.2  no nightly: `rustup toolchain install nightly`
 checks: 1 passed, 1 failed, 1 skipped
 ";
