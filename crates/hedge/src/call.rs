@@ -32,8 +32,11 @@ use crate::telemetry;
 ///
 /// # Panics
 ///
-/// A panic of an attempt passes through to the caller, and the other attempts are dropped with the call. It panics if a
-/// timer is needed outside a tokio runtime with time enabled, and when polled after it has ended.
+/// A panic of an attempt passes through to the caller, and the other attempts are dropped with the call. Not so once the
+/// call is decided: a loser that panics, while it is [drained](Losers::Drain) or as it is dropped, is out of the way, and the
+/// answer stands; all that is heard of it is what the panic hook says.
+///
+/// It panics if a timer is needed outside a tokio runtime with time enabled, and when polled after it has ended.
 #[pin_project]
 #[must_use = "a call does nothing unless awaited"]
 pub struct Call<'h, P, S: Starts> {
@@ -307,10 +310,7 @@ impl<'h, P: Policy, S: Starts> Call<'h, P, S> {
     /// Awaits the losers until the grace is over. What they end with no longer matters.
     fn drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<S>> {
         let mut this = self.project();
-        let _ = this
-            .flight
-            .as_mut()
-            .poll_each(cx, |_, _| ControlFlow::Continue(()));
+        this.flight.as_mut().drain(cx);
         if this.flight.len() > 0 {
             if let (Wait::Unset, Losers::Drain(grace)) = (*this.wait, this.plan.losers) {
                 *this.wait = Wait::Timed;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -60,12 +61,31 @@ where
         Poll::Ready((*this.index, result))
     }
 
-    /// Drops the attempt, if there is one, after telling it why.
-    fn end(self: Pin<&mut Self>, cause: Cause) {
-        let mut this = self.project();
-        this.ticket.cancel(cause);
-        this.future.set(None);
+    /// Polls an attempt that has lost. True if there is none any more.
+    fn drain(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
+        let lives = contained(|| self.as_mut().poll(cx).is_pending());
+        if lives.is_none() {
+            self.as_mut().end();
+        }
+        self.future.is_none()
     }
+
+    /// Drops an attempt that has lost, if there is one, after telling it so.
+    fn end(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        this.ticket.cancel(Cause::Superseded);
+        if this.future.is_some() {
+            // It is gone though its drop panics: an assignment is carried out on that way too.
+            contained(|| this.future.set(None));
+        }
+    }
+}
+
+/// What `f` gives, or nothing if it panics: the panic of an attempt that has lost must not cost the answer of the one that
+/// has won. The panic hook has told of it by then.
+fn contained<T>(f: impl FnOnce() -> T) -> Option<T> {
+    // Safe to unwind from: what a panic left half done is an attempt, and that is only dropped.
+    catch_unwind(AssertUnwindSafe(f)).ok()
 }
 
 /// The first attempt lies in the call itself and each further one in a box of its own, so that a call which is not
@@ -178,13 +198,21 @@ where
         }
     }
 
-    /// Drops every attempt.
+    /// Polls every attempt, all of which have lost: what they end with is dropped, and so is one that panics.
+    pub(crate) fn drain(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        let this = self.project();
+        this.inline.drain(cx);
+        this.second.take_if(|slot| slot.as_mut().drain(cx));
+        this.more.retain_mut(|slot| !slot.as_mut().drain(cx));
+    }
+
+    /// Drops every attempt, all of which have lost.
     #[inline]
     pub(crate) fn drop_all(self: Pin<&mut Self>) {
         let this = self.project();
-        this.inline.end(Cause::Superseded);
+        this.inline.end();
         for slot in this.second.iter_mut().chain(this.more.iter_mut()) {
-            slot.as_mut().end(Cause::Superseded);
+            slot.as_mut().end();
         }
         *this.second = None;
         this.more.clear();

@@ -14,7 +14,8 @@ pub enum Losers {
     #[default]
     Drop,
     /// Their tokens are cancelled, and they are awaited until all have ended or this grace is over; those left are dropped
-    /// before the call returns. The answer waits as long. Each attempt has a token of its own, which costs an allocation.
+    /// before the call returns. The answer waits as long. One that panics is dropped, and the others are awaited all the
+    /// same. Each attempt has a token of its own, which costs an allocation.
     Drain(Duration),
 }
 

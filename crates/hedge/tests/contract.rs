@@ -31,6 +31,15 @@ impl Drop for Noted {
     }
 }
 
+/// Panics as it is dropped, unless it is a panic that drops it.
+struct Noisy;
+
+impl Drop for Noisy {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "an attempt's, as it is dropped");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_slow_attempt_is_hedged_and_the_first_success_wins() {
     let log = Log::new();
@@ -293,6 +302,84 @@ async fn a_panic_passes_through_and_drops_the_other_attempts() {
     assert!(was_dropped.await.is_err(), "the first was dropped");
 }
 
+/// Pitfall: a loser that panics takes the answer of the winner with it.
+#[tokio::test(start_paused = true)]
+async fn a_loser_that_panics_costs_neither_the_answer_nor_the_other_losers_their_grace() {
+    for winner in 0..4 {
+        let log = Log::new();
+        let tokens = RefCell::new(Vec::<Token>::new());
+        let answer = Hedge::new(ms(0))
+            .max_attempts(4)
+            .losers(Losers::Drain(ms(50)))
+            .run(|attempt| {
+                let noted = noted(&log, &attempt);
+                tokens.borrow_mut().push(attempt.token());
+                async move {
+                    let _noted = noted;
+                    if attempt.index() == winner {
+                        sleep(ms(10)).await;
+                        return Ok::<_, ()>(attempt.index());
+                    }
+                    let turn = (attempt.index() + 4 - winner) % 4;
+                    let _noisy = (turn == 3).then(|| Noisy);
+                    attempt.token().cancelled().await;
+                    match turn {
+                        1 => panic!("a loser's"),
+                        2 => sleep(ms(20)).await,
+                        _ => pending().await,
+                    }
+                    Ok(attempt.index())
+                }
+            })
+            .await;
+        assert_eq!(answer, Ok(winner));
+        for (index, token) in (0..).zip(tokens.take()) {
+            let lost = matches!(token.cause(), Some(Cause::Superseded));
+            assert_eq!(lost, index != winner);
+        }
+        let lines = ["10", "10", "30", "60"];
+        let ends = lines.iter().enumerate().map(|(turn, at)| {
+            let index = (winner + turn as u32) % 4;
+            format!("{at}: {index} ends")
+        });
+        let starts = (0..4).map(|index| format!("0: {index} starts"));
+        let expected: Vec<_> = starts.chain(ends).collect();
+        log.assert(&expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}
+
+/// Pitfall: the same, of losers that are dropped at once.
+#[tokio::test(start_paused = true)]
+async fn a_loser_whose_drop_panics_costs_neither_the_answer_nor_the_drop_of_the_others() {
+    let log = Log::new();
+    let answer = Hedge::new(ms(0))
+        .max_attempts(4)
+        .run(|attempt| {
+            let noted = noted(&log, &attempt);
+            async move {
+                let _noted = noted;
+                if attempt.index() == 3 {
+                    sleep(ms(10)).await;
+                    return Ok::<_, ()>(());
+                }
+                let _panics = Noisy;
+                pending().await
+            }
+        })
+        .await;
+    assert_eq!(answer, Ok(()));
+    log.assert(&[
+        "0: 0 starts",
+        "0: 1 starts",
+        "0: 2 starts",
+        "0: 3 starts",
+        "10: 3 ends",
+        "10: 0 ends",
+        "10: 1 ends",
+        "10: 2 ends",
+    ]);
+}
+
 /// Pitfall: each attempt has its own deadline, and the call outlives its caller's patience.
 #[tokio::test(start_paused = true)]
 async fn one_deadline_bounds_the_whole_call() {
@@ -313,10 +400,6 @@ async fn one_deadline_bounds_the_whole_call() {
     assert_eq!(start.elapsed(), ms(300));
 }
 
-/// Pitfall: failures and impatient callers pass for fast answers, and the delay shrinks.
-/// Many calls are late at once: those that waited along with the first see the delay it has moved.
-/// Pitfall: a zero delay waits for the timer's next turn; an endless one is a timer all the same, or overflows.
-/// Pitfall: the answer and the timer are ready in the same poll, and a hedge is started for nothing.
 /// Pitfall: replicas repeat, or a hedge is sent though there is none left.
 #[tokio::test(start_paused = true)]
 async fn each_replica_is_asked_once_and_when_none_is_left_no_more_are_started() {
