@@ -63,14 +63,16 @@ impl Adaptive {
     ///
     /// If `min` is zero or `max` is not greater.
     pub fn bounds(self, min: Duration, max: Duration) -> Result<Self, InvalidPolicy> {
-        if min.is_zero() || ln(min) >= ln(max) {
+        if min.is_zero() || min >= max {
             return Err(InvalidPolicy::Bounds { min, max });
         }
         Ok(Self::build(self.share, min, max))
     }
 
     fn build(share: f64, min: Duration, max: Duration) -> Self {
-        let (floor, ceiling) = (ln(min), ln(max));
+        let floor = ln(min);
+        // Bounds that lie as close as their logarithms can tell still have a unit between them.
+        let ceiling = ln(max).max(floor + 1);
         let unit = STEP * SCALE;
         Self {
             steer: Steer::new(

@@ -36,7 +36,8 @@ use crate::telemetry;
 /// call is decided: a loser that panics, while it is [drained](Losers::Drain) or as it is dropped, is out of the way, and the
 /// answer stands; all that is heard of it is what the panic hook says.
 ///
-/// It panics if a timer is needed outside a tokio runtime with time enabled, and when polled after it has ended.
+/// It panics if a timer is needed outside a tokio runtime with time enabled, and when polled after it has ended, be it with
+/// an outcome or with a panic: a call that has panicked starts nothing any more, and is of use only to be dropped.
 #[pin_project]
 #[must_use = "a call does nothing unless awaited"]
 pub struct Call<'h, P, S: Starts> {
@@ -67,6 +68,7 @@ enum Phase {
     Fresh,
     Racing,
     Draining,
+    /// Also while it is polled: it stays so unless that leaves something to wait for.
     Over,
 }
 
@@ -253,6 +255,7 @@ impl<'h, P: Policy, S: Starts> Call<'h, P, S> {
             {
                 return self.settle(Err(failed), cx);
             } else if !self.as_mut().is_due(cx) {
+                *self.project().phase = Phase::Racing;
                 return Poll::Pending;
             }
             if !self.as_mut().may_start() {
@@ -297,13 +300,11 @@ impl<'h, P: Policy, S: Starts> Call<'h, P, S> {
         this.timer.set(None);
         if this.plan.losers == Losers::Drop || this.flight.len() == 0 {
             this.flight.drop_all();
-            *this.phase = Phase::Over;
             return Poll::Ready(outcome);
         }
         this.flight.cancel_all();
         *this.outcome = Some(outcome);
         *this.wait = Wait::Unset;
-        *this.phase = Phase::Draining;
         self.drain(cx)
     }
 
@@ -321,13 +322,13 @@ impl<'h, P: Policy, S: Starts> Call<'h, P, S> {
             if let Some(timer) = this.timer.as_mut().as_pin_mut()
                 && timer.poll(cx).is_pending()
             {
+                *this.phase = Phase::Draining;
                 return Poll::Pending;
             }
             telemetry::abandoned(this.flight.len());
         }
         this.flight.drop_all();
         this.timer.set(None);
-        *this.phase = Phase::Over;
         let outcome = this.outcome.take();
         Poll::Ready(outcome.expect("the outcome was kept for the end of the draining"))
     }
@@ -338,21 +339,16 @@ impl<P: Policy, S: Starts> Future for Call<'_, P, S> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<S>> {
-        match self.phase {
+        match std::mem::replace(self.as_mut().project().phase, Phase::Over) {
             // Kept apart, and short enough to be inlined: most calls of a fast service end here.
-            Phase::Fresh => {
-                *self.as_mut().project().phase = Phase::Racing;
-                match self.as_mut().start_first(cx) {
-                    Poll::Ready(Ok(answer)) => {
-                        let this = self.project();
-                        this.plan.policy.observe(Signal::InTime);
-                        *this.phase = Phase::Over;
-                        Poll::Ready(Ok(answer))
-                    }
-                    Poll::Ready(Err(error)) => self.first_failed(error, cx),
-                    Poll::Pending => self.go_on(0, cx),
+            Phase::Fresh => match self.as_mut().start_first(cx) {
+                Poll::Ready(Ok(answer)) => {
+                    self.plan.policy.observe(Signal::InTime);
+                    Poll::Ready(Ok(answer))
                 }
-            }
+                Poll::Ready(Err(error)) => self.first_failed(error, cx),
+                Poll::Pending => self.go_on(0, cx),
+            },
             Phase::Racing => self.race(cx),
             Phase::Draining => self.drain(cx),
             Phase::Over => panic!("a hedged call was polled after it had ended"),

@@ -44,7 +44,8 @@ impl<P: Policy> Hedge<P> {
         }
     }
 
-    /// Makes at most `max` attempts a call, the first one included. There is always a first: 0 is taken for 1.
+    /// Makes at most `max` attempts a call, the first one included; 2 unless told otherwise. There is always a first: 0 is
+    /// taken for 1.
     #[must_use]
     pub fn max_attempts(mut self, max: u32) -> Self {
         self.max_attempts = max.max(1);
@@ -106,7 +107,8 @@ impl<P: Policy> Hedge<P> {
     }
 
     /// The same against replicas: the first attempt goes to `first`, each further one to the next of `others`, and when these
-    /// are used up no more are started.
+    /// are used up no more are started. [`max_attempts`](Self::max_attempts) holds here too: unless it is raised from 2, only
+    /// the first of `others` is ever asked.
     ///
     /// Let the order be that of a load balancer, or at least not always the same. Replicas that are too much alike are slow
     /// together, and copies sent to the same one only make it slower.

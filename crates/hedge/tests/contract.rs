@@ -4,10 +4,11 @@
 
 mod support;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use evenkeel_cancel::{Cause, Token};
@@ -300,6 +301,28 @@ async fn a_panic_passes_through_and_drops_the_other_attempts() {
     let panic = task.await.unwrap_err().into_panic();
     assert_eq!(panic.downcast_ref(), Some(&"the second attempt's own"));
     assert!(was_dropped.await.is_err(), "the first was dropped");
+}
+
+/// Pitfall: a call that has panicked starts another attempt when it is polled again, or polls the one that panicked.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_has_panicked_is_over() {
+    for start_panics in [false, true] {
+        let started = Cell::new(0);
+        let hedge = Hedge::new(ms(0)).max_attempts(3);
+        let mut call = Box::pin(hedge.run(|attempt| {
+            started.set(attempt.index() + 1);
+            assert!(!start_panics, "as it is started");
+            async { panic!("as it is polled") as Result<(), ()> }
+        }));
+        let mut poll = || {
+            let cx = &mut Context::from_waker(Waker::noop());
+            let panic = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))).unwrap_err();
+            *panic.downcast::<&str>().unwrap()
+        };
+        assert!(poll().starts_with("as it is"));
+        assert_eq!(poll(), "a hedged call was polled after it had ended");
+        assert_eq!(started.get(), 1);
+    }
 }
 
 /// Pitfall: a loser that panics takes the answer of the winner with it.

@@ -142,6 +142,26 @@ fn the_delay_saturates_at_its_bounds() {
     );
 }
 
+/// Pitfall: bounds that differ are refused, since their logarithms do not.
+#[test]
+fn between_bounds_however_close_the_share_is_kept_by_hedging_or_not() {
+    let day = Duration::from_secs(24 * 3_600);
+    let max = day + Duration::from_nanos(1);
+    let policy = Adaptive::rate(0.25).unwrap().bounds(day, max).unwrap();
+    let mut hedged = 0;
+    for _ in 0..1_000 {
+        // Every call would outlive the delay, if there is one.
+        if let Some(delay) = policy.delay(1) {
+            assert!((day..=max).contains(&delay), "{delay:?}");
+            policy.observe(Signal::Late);
+            hedged += 1;
+        } else {
+            policy.observe(Signal::InTime);
+        }
+    }
+    assert!((248..=252).contains(&hedged), "{hedged} hedges");
+}
+
 #[test]
 fn what_cannot_be_kept_is_refused() {
     for share in [0.0, -0.1, 1.0, 1e-7, f64::NAN, f64::INFINITY] {
