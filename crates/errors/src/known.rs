@@ -65,7 +65,7 @@ pub trait Known: Error + Send + Sync + 'static {
     /// What this error is called, for machines.
     fn code(&self) -> Code;
 
-    /// What to tell whoever made the request. Without it they are told the title of the [`Status`].
+    /// What to tell whoever made the request. Without it, or if it is blank, they are told the title of the [`Status`].
     ///
     /// Must not hold what they may not see. It is for people; programs have the code.
     fn user_message(&self) -> Option<Cow<'static, str>> {

@@ -45,7 +45,8 @@ impl Problem {
             guarded(|| Self {
                 id: report.id(),
                 code: Some(known.code()),
-                detail: known.user_message(),
+                // A blank one tells nobody anything; the title does.
+                detail: known.user_message().filter(|text| !text.trim().is_empty()),
                 retry: known.retry(),
             })
         });
@@ -76,7 +77,7 @@ impl Problem {
         self.code.map_or(Status::Internal, |code| code.status())
     }
 
-    /// What the known error has for the user, if anything; for a bug, that something unexpected happened.
+    /// What the known error has for the user, if anything, and never blank; for a bug, that something unexpected happened.
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         self.detail.as_deref()

@@ -100,6 +100,9 @@ impl Report {
     }
 
     /// Adds a remark for the developer.
+    ///
+    /// All remarks are kept, and all known errors [raised](Self::raise), however many: each takes 56 bytes, beside its text
+    /// or its own box, and a place in the log entry. What fails again and again in a loop is a new report each time.
     #[track_caller]
     pub fn note(self, text: impl Into<Cow<'static, str>>) -> Self {
         let place = Location::caller();
@@ -185,7 +188,10 @@ impl Report {
     ///
     /// # Panics
     ///
-    /// If `log` does. A panic in the `Display` or in a [`Known`] method of one of the report's errors is caught.
+    /// If `log` does. The report counts as logged all the same, since half of it may be: no other boundary logs it, and what
+    /// `log` did not write is lost. A later boundary still gives the [`Problem`].
+    ///
+    /// A panic in the `Display` or in a [`Known`] method of one of the report's errors is caught.
     ///
     /// # Examples
     ///

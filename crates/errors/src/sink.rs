@@ -16,6 +16,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A sink should not panic: the entry is then lost, for the report counts as logged, and so is the answer to the user.
 
 use std::io::Write as _;
 

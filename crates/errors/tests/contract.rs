@@ -11,9 +11,7 @@ use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
-use evenkeel_errors::{
-    Code, Kind, Known, Problem, Report, ResultExt, Retry, Severity, Status, sink,
-};
+use evenkeel_errors::{Code, Kind, Known, Problem, Report, ResultExt, Retry, Severity, Status};
 use json::Json;
 
 #[derive(Debug, thiserror::Error)]
@@ -434,11 +432,35 @@ mod boundary {
         }
     }
 
+    /// Pitfall: half an entry is followed by a whole one, or every boundary on the way panics again.
     #[test]
     fn a_sink_that_panics_leaves_the_report_logged() {
         let report = Report::new(Gone);
         catch_unwind(|| report.boundary(|_| panic!("disk full"))).expect_err("the sink panics");
-        assert_eq!(report.boundary(sink::stderr).id(), report.id());
+        let problem = report.boundary(|_| panic!("logged twice"));
+        assert_eq!(problem.id(), report.id());
+    }
+
+    #[test]
+    fn a_blank_message_for_the_user_is_none() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("no message file for this locale")]
+        struct Says(&'static str);
+        impl Known for Says {
+            fn code(&self) -> Code {
+                Gone.code()
+            }
+            fn user_message(&self) -> Option<Cow<'static, str>> {
+                Some(self.0.into())
+            }
+        }
+
+        for blank in ["", " \n"] {
+            let (_, problem) = cross(&Report::new(Says(blank)));
+            assert_eq!(problem.detail(), None);
+            assert!(problem.to_string().starts_with("Not found. (id "));
+            assert!(!problem.json().to_string().contains("detail"));
+        }
     }
 }
 
