@@ -60,16 +60,17 @@ pub(crate) struct Limit {
     pub(crate) depth: u32,
 }
 
-/// What must not happen under a line's mutex, since it may run foreign code: waking, and dropping wakers.
+/// What must not happen under a line's mutex, since a waker is foreign code: waking, and dropping wakers. Nor is one cloned
+/// there: a waiter clones its own before it takes a mutex, and the lines share that.
 #[derive(Default)]
 struct After {
-    wake: Vec<Waker>,
-    gone: Vec<Waker>,
+    wake: Vec<Arc<Waker>>,
+    gone: Vec<Arc<Waker>>,
 }
 
 impl After {
     fn run(self) {
-        self.wake.into_iter().for_each(Waker::wake);
+        self.wake.iter().for_each(|waker| waker.wake_by_ref());
         drop(self.gone);
     }
 }
@@ -77,7 +78,7 @@ impl After {
 #[derive(Debug)]
 struct Place {
     n: u64,
-    waker: Waker,
+    waker: Arc<Waker>,
     /// When it will come by itself, or was woken to come.
     until: u64,
 }
@@ -120,7 +121,7 @@ impl Gate {
 
     /// Another rate or depth; everybody in line plans anew.
     pub(crate) fn replan(&self, change: impl FnOnce(&mut Limit), now: u64) {
-        let mut wake = Vec::new();
+        let mut after = After::default();
         let mut line = self.line.lock();
         change(&mut line.limit);
         let Limit { rate, depth } = line.limit;
@@ -128,10 +129,10 @@ impl Gate {
         line.refunded = line.refunded.max(now);
         for place in line.waiting.values_mut() {
             place.until = now;
-            wake.push(place.waker.clone());
+            after.wake.push(Arc::clone(&place.waker));
         }
         drop(line);
-        wake.into_iter().for_each(Waker::wake);
+        after.run();
     }
 
     /// When `n` tokens would be had from the end of the line; `None`: never.
@@ -179,7 +180,7 @@ impl Gate {
             let head = line.call_head(now);
             drop(line);
             if let Some(head) = head {
-                head.wake();
+                head.wake_by_ref();
             }
         }
     }
@@ -199,10 +200,10 @@ impl Gate {
 
 impl Line {
     /// The head, which is expected to come from now on.
-    fn call_head(&mut self, now: u64) -> Option<Waker> {
+    fn call_head(&mut self, now: u64) -> Option<Arc<Waker>> {
         let mut head = self.waiting.first_entry()?;
         head.get_mut().until = now;
-        Some(head.get().waker.clone())
+        Some(Arc::clone(&head.get().waker))
     }
 
     fn ahead_of(&self, ticket: u64) -> u128 {
@@ -273,6 +274,8 @@ pub(crate) struct Waiter<'a> {
     n: u64,
     /// Whether it has stood in a line yet.
     waited: bool,
+    /// What the lines share.
+    waker: Option<Arc<Waker>>,
     now: u64,
 }
 
@@ -285,6 +288,7 @@ impl<'a> Waiter<'a> {
             ticket,
             n,
             waited: false,
+            waker: None,
             now: 0,
         }
     }
@@ -292,6 +296,8 @@ impl<'a> Waiter<'a> {
     /// Takes if it is this waiter's turn and there is enough, else says when to come back.
     pub(crate) fn poll(&mut self, now: u64, by: Option<u64>, waker: &Waker) -> Step {
         self.now = now;
+        let known = self.waker.take().filter(|known| known.will_wake(waker));
+        let waker = known.unwrap_or_else(|| Arc::new(waker.clone()));
         let mut after = After::default();
         let mut lines: Vec<_> = self.gates.iter().map(|gate| gate.line.lock()).collect();
         let step = loop {
@@ -306,7 +312,7 @@ impl<'a> Waiter<'a> {
                 break Step::Refused(place, due.map_or(short, Short::Until));
             }
             let until = self.timer(&lines, due);
-            self.stand(place, &mut lines, until, waker, &mut after);
+            self.stand(place, &mut lines, until, &waker, &mut after);
             // The first time round others could still take from this bucket or give back unnoticed.
             if held {
                 break Step::Wait(until);
@@ -324,6 +330,7 @@ impl<'a> Waiter<'a> {
                 gate.note_late(granted.late);
             }
         }
+        self.waker = Some(waker);
         after.run();
         step
     }
@@ -387,7 +394,7 @@ impl<'a> Waiter<'a> {
         place: usize,
         lines: &mut [MutexGuard<'_, Line>],
         until: Option<u64>,
-        waker: &Waker,
+        waker: &Arc<Waker>,
         after: &mut After,
     ) {
         self.waited = true;
@@ -398,16 +405,15 @@ impl<'a> Waiter<'a> {
                 self.gates[place].counter.set_queued(true);
             }
             line.total += u128::from(self.n);
-            let (n, waker) = (self.n, waker.clone());
+            let (n, waker) = (self.n, Arc::clone(waker));
             line.waiting.insert(self.ticket, Place { n, waker, until });
         }
         for line in lines {
             if let Some(at) = line.waiting.get_mut(&self.ticket) {
                 at.until = until;
-                if !at.waker.will_wake(waker) {
-                    after
-                        .gone
-                        .push(std::mem::replace(&mut at.waker, waker.clone()));
+                if !Arc::ptr_eq(&at.waker, waker) {
+                    let old = std::mem::replace(&mut at.waker, Arc::clone(waker));
+                    after.gone.push(old);
                 }
             }
         }
