@@ -38,6 +38,8 @@ pub struct Bucket {
 }
 
 /// What a bucket holds, see [`Bucket::peek`].
+///
+/// The clock counts nanoseconds for 584 years: what takes longer is told as what is left of those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
     /// Whole tokens that could be taken now.
@@ -96,7 +98,7 @@ impl Bucket {
     /// # Errors
     ///
     /// [`Later`](crate::Refusal::Later) if there are too few or others wait in line, [`Never`](crate::Refusal::Never) if
-    /// `n` is above the depth or, at rate zero, above what is left.
+    /// `n` is above the depth or, at rate zero, above what those in line would leave.
     #[inline]
     pub fn try_acquire(&self, n: u64) -> Result<Grant, Denied> {
         let now = time::now();
@@ -130,6 +132,7 @@ impl Bucket {
     ///
     /// At once, and without taking anything: [`DeadlineTooSoon`](crate::Refusal::DeadlineTooSoon) if `n` tokens
     /// cannot be had by then, [`Never`](crate::Refusal::Never) if `n` is above the depth, or the rate is zero and fewer are left.
+    /// Who waits already is refused when [`set_depth`](Self::set_depth) or [`set_rate`](Self::set_rate) says so.
     ///
     /// # Cancel safety
     ///
@@ -149,13 +152,14 @@ impl Bucket {
 
     /// Another rate from now on, for all handles of this bucket. What it holds stays; everybody in line plans anew.
     ///
-    /// At rate zero those in line stay there, unless they have a deadline, and are served when the rate is raised.
+    /// At rate zero those in line stay there and are served when the rate is raised; but whoever has a deadline is refused
+    /// as [`DeadlineTooSoon`](crate::Refusal::DeadlineTooSoon), as at any rate that has become too low for it.
     pub fn set_rate(&self, rate: Rate) {
         self.gate.replan(|limit| limit.rate = rate, time::now());
     }
 
     /// Another depth from now on, for all handles of this bucket. What it holds stays as far as it fits; everybody in line
-    /// plans anew, and who asked for more than the depth is refused.
+    /// plans anew, and who asked for more than the depth is refused as [`Never`](crate::Refusal::Never).
     pub fn set_depth(&self, depth: u32) {
         self.gate.replan(|limit| limit.depth = depth, time::now());
     }

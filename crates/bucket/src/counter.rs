@@ -243,6 +243,17 @@ impl Counter {
         }
     }
 
+    /// Why `n` tokens will not be had however long one waits and whoever gives way, as things stand.
+    pub(crate) fn hopeless(&self, n: u64, now: u64) -> Option<Short> {
+        let (spent, plan) = self.look(now);
+        match plan.scale.price(n) {
+            None => Some(Short::TooDeep),
+            Some(0) => None,
+            Some(price) if plan.due(spent, price.into()).is_some() => None,
+            Some(_) => Some(Short::Never),
+        }
+    }
+
     /// Takes `n` tokens or none.
     #[inline]
     pub(crate) fn take(&self, ask: &Ask) -> Result<Granted, Short> {

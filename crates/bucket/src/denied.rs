@@ -2,7 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a limiter granted.
+/// What a limiter granted: a record of it, no guard. Dropping it gives nothing back; what turns out not to be needed goes back by
+/// [`refund`](crate::Bucket::refund).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
     n: u64,
@@ -46,11 +47,13 @@ pub struct Denied {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// There would be enough after so long, if nobody else took from it.
+    /// There would be enough after so long, if nobody else took from it; at most 584 years, though it were more.
     Later(Duration),
-    /// There will never be enough: more than the depth was asked, or the rate is zero.
+    /// No wait brings enough, as things stand: more than the depth was asked, or the rate is zero and what is there, or
+    /// what those in line leave of it, is less. Another rate or depth, tokens given back or somebody who leaves the line
+    /// may change that.
     Never,
-    /// There will not be enough by the deadline that was given.
+    /// There will not be enough by the deadline that was given, unless the rate is raised or tokens are given back.
     DeadlineTooSoon,
     /// The limiter could not be asked, as may happen to a remote one.
     Unavailable,

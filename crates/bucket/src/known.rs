@@ -23,7 +23,7 @@ impl Known for Denied {
                 let seconds = wait.as_nanos().div_ceil(1_000_000_000);
                 return Some(format!("Too many requests: try again in {seconds} s.").into());
             }
-            Refusal::Never => "This asks for more than is ever allowed at once.",
+            Refusal::Never => "This is more than is allowed.",
             Refusal::DeadlineTooSoon => "Too many requests to answer this one in time.",
             Refusal::Unavailable => "This cannot be allowed just now.",
         };

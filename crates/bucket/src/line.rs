@@ -300,16 +300,19 @@ impl<'a> Waiter<'a> {
         let waker = known.unwrap_or_else(|| Arc::new(waker.clone()));
         let mut after = After::default();
         let mut lines: Vec<_> = self.gates.iter().map(|gate| gate.line.lock()).collect();
+        let newcomer = !self.waited;
         let step = loop {
+            if let Some((place, short)) = self.hopeless(newcomer) {
+                break Step::Refused(place, short);
+            }
             let (place, short) = match self.attempt(&mut lines, &mut after) {
                 Ok(granted) => break Step::Granted(granted),
                 Err(refused) => refused,
             };
             let held = lines[place].waiting.contains_key(&self.ticket);
             let due = self.due(&lines, short);
-            let hopeless = short == Short::TooDeep || short == Short::Never && !self.waited;
-            if hopeless || by.is_some_and(|by| due.is_none_or(|due| due > by)) {
-                break Step::Refused(place, due.map_or(short, Short::Until));
+            if by.is_some_and(|by| due.is_none_or(|due| due > by)) {
+                break Step::Refused(place, due.map_or(Short::Queued, Short::Until));
             }
             let until = self.timer(&lines, due);
             self.stand(place, &mut lines, until, &waker, &mut after);
@@ -333,6 +336,16 @@ impl<'a> Waiter<'a> {
         self.waker = Some(waker);
         after.run();
         step
+    }
+
+    /// The gate that refuses for good. Not so for want of a rate once the waiter stands in line: that may be raised again.
+    fn hopeless(&self, newcomer: bool) -> Option<(usize, Short)> {
+        let places = self.strict.iter().map(|&place| place as usize);
+        let mut refusals = places.filter_map(|place| {
+            let short = self.gates[place].counter.hopeless(self.n, self.now)?;
+            Some((place, short))
+        });
+        refusals.find(|&(_, short)| newcomer || short == Short::TooDeep)
     }
 
     /// One attempt: a grant, or the place that holds the waiter up.

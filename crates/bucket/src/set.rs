@@ -81,7 +81,7 @@ impl<'a> Set<'a> {
     fn result(self, n: u64, step: Step) -> Result<Grant, Denied> {
         match step {
             Step::Granted(granted) => Ok(grant(n, granted)),
-            Step::Refused(at, Short::Until(_)) => Err(Denied::new(
+            Step::Refused(at, Short::Until(_) | Short::Queued) => Err(Denied::new(
                 self.names[at].clone(),
                 Refusal::DeadlineTooSoon,
             )),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use evenkeel_bucket::{All, AnyLimiter, Bucket, Limiter, Rate, Refusal};
+use tokio::task::yield_now;
 use tokio::time::{Instant, advance, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -239,6 +240,68 @@ async fn at_rate_zero_the_line_stays_and_a_raise_serves_it() {
         "half a token was there"
     );
     assert_eq!((bucket.rate(), bucket.depth()), (Rate::per(4, SECOND), 1));
+}
+
+/// Pitfall: a line hides that there is nothing to wait for, or a pause passes for a refusal for good.
+#[tokio::test(start_paused = true)]
+async fn at_rate_zero_a_line_is_joined_by_those_for_whom_there_is_enough() {
+    let bucket = Bucket::new(Rate::every(SECOND), 5);
+    assert!(bucket.try_acquire(2).is_ok());
+    let start = Instant::now();
+    let by = Some(start + 9 * SECOND);
+    let wait = |n, by| {
+        let bucket = bucket.clone();
+        tokio::spawn(async move { bucket.acquire(n, by).await })
+    };
+    let (head, hurried) = (wait(5, None), wait(1, by));
+    yield_now().await;
+    bucket.set_rate(Rate::ZERO);
+    let refusal = |denied: Result<_, evenkeel_bucket::Denied>| denied.unwrap_err().refusal();
+    let hurried = hurried.await.unwrap();
+    assert_eq!(refusal(hurried), Refusal::DeadlineTooSoon, "had waited");
+    // Three are left, which the head wants for itself.
+    assert_eq!(bucket.peek().tokens, 3);
+    assert_eq!(refusal(bucket.try_acquire(1)), Refusal::Never);
+    assert_eq!(refusal(bucket.acquire(4, None).await), Refusal::Never);
+    let hurried = bucket.acquire(3, by).await;
+    assert_eq!(refusal(hurried), Refusal::DeadlineTooSoon);
+    let next = wait(3, None);
+    advance(SECOND).await;
+    assert!(!next.is_finished());
+    head.abort();
+    assert!(next.await.unwrap().is_ok());
+    assert_eq!(start.elapsed(), SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_longer_than_the_clock_counts_is_told_as_what_is_left_of_it() {
+    let years = |n: u32| n * Duration::from_secs(365 * 24 * 3_600);
+    let bucket = Bucket::new(Rate::every(years(300)), 4);
+    assert!(bucket.try_acquire(4).is_ok());
+    let level = bucket.peek();
+    assert_eq!(
+        level.next.map(|next| next.abs_diff(years(300)) < SECOND),
+        Some(true)
+    );
+    let most = years(583)..years(585);
+    assert!(most.contains(&level.full.unwrap()), "{level:?}");
+    let denied = bucket.try_acquire(4).unwrap_err();
+    assert!(most.contains(&denied.retry_after().unwrap()), "{denied}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lower_depth_refuses_also_those_behind_the_head() {
+    let bucket = Bucket::new(Rate::every(SECOND), 5);
+    assert!(bucket.try_acquire(5).is_ok());
+    let [head, next] = [1, 5].map(|n| {
+        let bucket = bucket.clone();
+        tokio::spawn(async move { bucket.acquire(n, None).await })
+    });
+    advance(ms(500)).await;
+    bucket.set_depth(4);
+    let denied = next.await.unwrap().unwrap_err();
+    assert_eq!(denied.refusal(), Refusal::Never);
+    assert!(!head.is_finished());
 }
 
 #[tokio::test(start_paused = true)]
