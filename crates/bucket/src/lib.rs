@@ -17,6 +17,7 @@ mod scale;
 mod set;
 mod several;
 mod time;
+mod waiter;
 
 pub use all::{All, Member};
 pub use bucket::{Bucket, Level};

@@ -8,8 +8,9 @@ use evenkeel_sync::{Arc, block_on, model, thread};
 
 use crate::Rate;
 use crate::counter::Ask;
-use crate::line::{Gate, Limit, Step, Waiter};
+use crate::line::{Gate, Limit};
 use crate::several::take_all;
+use crate::waiter::{Step, Waiter};
 
 /// An empty bucket that refills so slowly that only a refund helps.
 fn empty(id: u64, depth: u32) -> Arc<Gate> {

@@ -11,8 +11,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::counter::{Ask, Granted, Short};
 use crate::denied::Name;
-use crate::line::{Gate, Step, Waiter, take_now};
+use crate::line::Gate;
 use crate::several::take_all;
+use crate::waiter::{Step, Waiter, take_now};
 use crate::{Denied, Grant, Refusal, time};
 
 /// Buckets in the order of their ids, each once, with the order in which they are asked.
