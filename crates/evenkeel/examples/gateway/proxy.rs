@@ -1,0 +1,286 @@
+//! A request, from its arrival to the head of its answer.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel::bucket::Denied;
+use evenkeel::cancel::{Cause, Token};
+use evenkeel::errors::{Report, ResultExt};
+use evenkeel::hedge::{Failed, Hedge};
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::http::{request, uri};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::time::Instant;
+
+use crate::answer::{self, Body, Fault};
+use crate::clients;
+use crate::gateway::Shared;
+use crate::headers;
+use crate::replicas::Replica;
+use crate::upload::{Sent, Upload};
+
+/// What requests go to replicas by.
+pub(crate) type Upstream = Client<HttpConnector, Sent>;
+
+/// Why an attempt failed.
+enum Failure {
+    /// There is no connection: nothing was sent.
+    Unreachable(Report),
+    /// There was none, or half an answer.
+    Broken(Report),
+    /// 502, 503 or 504: passed on if no other replica does better.
+    Refused(Response<Body>),
+}
+
+impl Shared {
+    /// Answers a request, whatever becomes of it.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Response<Body> {
+        if let Some(own) = self.own(&request) {
+            return own;
+        }
+        let name = self.client(&request, peer);
+        let client = self.limits.of(&name);
+        if let Err(denied) = client.admit() {
+            return self.limited(&name, &client, &denied);
+        }
+        match self.within_deadline(request, peer).await {
+            Ok(response) => response,
+            Err(report) => answer::problem(&report, &self.log).map(Body::from),
+        }
+    }
+
+    /// The probes, which no limit holds back.
+    fn own(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
+        let probes = &self.pulses.probes;
+        let probe = match request.uri().path() {
+            "/livez" => probes.livez(),
+            "/readyz" => probes.readyz(),
+            _ => return None,
+        };
+        let verbose = request.uri().query() == Some("verbose");
+        let mut text = probe.body(verbose);
+        if verbose {
+            text += &format!("{}\n", self.health.status());
+        }
+        let mut response = Response::new(Body::from(text));
+        *response.status_mut() = StatusCode::from_u16(probe.status()).ok()?;
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, plain);
+        Some(response)
+    }
+
+    /// Whose limits count.
+    fn client<'a>(&self, request: &'a Request<Incoming>, peer: SocketAddr) -> Cow<'a, str> {
+        let header = self.config.clients.header.as_deref();
+        header
+            .and_then(|name| request.headers().get(name)?.to_str().ok())
+            .map_or_else(|| peer.ip().to_string().into(), Cow::Borrowed)
+    }
+
+    fn limited(&self, name: &str, client: &clients::Client, denied: &Denied) -> Response<Body> {
+        let report = Report::new(Fault::Limited {
+            client: name.to_owned(),
+            limit: denied.by().to_owned(),
+            wait: denied.retry_after(),
+        });
+        let mut response = answer::problem(&report, &self.log).map(Body::from);
+        headers::set_rate_limit(response.headers_mut(), &[&client.own, &client.gateway]);
+        response
+    }
+
+    /// The answer, under a token that ends with the client, the deadline, or the gateway.
+    async fn within_deadline(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Result<Response<Body>, Report> {
+        let asked = headers::timeout(request.headers()).unwrap_or(Duration::MAX);
+        let limit = self.config.deadline().min(asked);
+        let source = self.work.token().child_with_timeout(limit)?;
+        let token = source.token();
+        // Dropped by hyper when the client has gone, else with the body.
+        let guard = source.drop_guard(Cause::User);
+        match token.run(self.pass(request, peer, &token)).await {
+            Ok(answered) => {
+                Ok(answered?.map(|body| body.of_request(token.cancelled_owned(), guard)))
+            }
+            Err(Cause::Timeout) => Err(Report::new(Fault::Deadline(limit))),
+            Err(_) => Err(Report::new(Fault::Shutdown)),
+        }
+    }
+
+    async fn pass(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        token: &Token,
+    ) -> Result<Response<Body>, Report> {
+        let (mut head, body) = request.into_parts();
+        check(&head)?;
+        headers::forward(&mut head.headers, peer.ip());
+        let (bound, pause) = (self.config.hedge.buffer_bytes, self.config.input.timeout());
+        let mut replicas = self.replicas.by_burden().into_iter();
+        let first = replicas.next().raise(Fault::NoReplica)?;
+        let answered = match Upload::read(body, bound, pause).await? {
+            Upload::Whole(bytes) => {
+                let attempt = |replica, _| {
+                    let body = Either::Left(Full::new(bytes.clone()));
+                    self.attempt(replica, &head, body, token)
+                };
+                if head.method.is_idempotent() {
+                    self.hedge
+                        .run_across(first, replicas, attempt)
+                        .await
+                        .map_err(all)
+                } else {
+                    // Sent once: only where it was not is there a next one.
+                    let once = Hedge::new(Duration::MAX).max_attempts(self.config.hedge.attempts);
+                    let sent = |failure: &_| !matches!(failure, Failure::Unreachable(_));
+                    once.run_across(first, replicas, attempt)
+                        .fatal(sent)
+                        .await
+                        .map_err(all)
+                }
+            }
+            Upload::Longer(rest) => {
+                let spoilt = rest.spoilt();
+                let answered = self.attempt(first, &head, Either::Right(rest), token).await;
+                match (answered, spoilt.fault()) {
+                    (Err(_), Some(fault)) => return Err(Report::new(fault)),
+                    (answered, _) => answered.map_err(|failure| vec![failure]),
+                }
+            }
+        };
+        answered.or_else(no_answer)
+    }
+
+    /// One request to one replica.
+    async fn attempt(
+        &self,
+        replica: Arc<Replica>,
+        head: &request::Parts,
+        body: Sent,
+        token: &Token,
+    ) -> Result<Response<Body>, Failure> {
+        let mut busy = replica.busy();
+        let request = addressed(&replica, head, body, token).map_err(Failure::Broken)?;
+        let from = || format!("asking {}", replica.authority);
+        let (mut head, body) = match self.upstream.request(request).await {
+            Ok(response) => response.into_parts(),
+            Err(error) => {
+                let unreachable = error.is_connect();
+                let report = Err::<(), _>(error).bug().note_with(from).unwrap_err();
+                return Err(if unreachable {
+                    Failure::Unreachable(report)
+                } else {
+                    Failure::Broken(report)
+                });
+            }
+        };
+        headers::end_of_hop(&mut head.headers);
+        head.headers.append(header::VIA, headers::HERE);
+        let short = body
+            .size_hint()
+            .upper()
+            .is_some_and(|upper| upper <= self.config.hedge.buffer_bytes as u64);
+        let body = if short {
+            // All of it: half an answer is none.
+            let whole = body
+                .collect()
+                .await
+                .bug()
+                .note_with(from)
+                .map_err(Failure::Broken)?;
+            busy.answered();
+            Body::from(whole.to_bytes())
+        } else {
+            busy.answered();
+            Body::passing(body, busy)
+        };
+        // The replica's is that of its connection.
+        head.version = Version::HTTP_11;
+        let response = Response::from_parts(head, body);
+        match response.status() {
+            StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => Err(Failure::Refused(response)),
+            _ => Ok(response),
+        }
+    }
+}
+
+fn all(failed: Failed<Failure>) -> Vec<Failure> {
+    failed.into_errors().collect()
+}
+
+/// What is said when every attempt has failed: what a replica said, or else that none did, and in the log why not.
+fn no_answer(failures: Vec<Failure>) -> Result<Response<Body>, Report> {
+    let mut said = None::<Report>;
+    for failure in failures {
+        match failure {
+            Failure::Refused(response) => return Ok(response),
+            Failure::Unreachable(report) | Failure::Broken(report) => {
+                said = Some(match said {
+                    None => report,
+                    Some(first) => first.note(format!("{report:#}")),
+                });
+            }
+        }
+    }
+    Err(match said {
+        Some(report) => report.raise(Fault::NoReplica),
+        None => Report::new(Fault::NoReplica),
+    })
+}
+
+/// Refuses what no replica should see.
+fn check(head: &request::Parts) -> Result<(), Fault> {
+    if head.method == Method::CONNECT {
+        return Err(Fault::Unsupported("CONNECT"));
+    }
+    if !head.uri.path().starts_with('/') {
+        return Err(Fault::Unsupported("a request that is for no path"));
+    }
+    if head.version == Version::HTTP_11 && head.headers.get_all(header::HOST).iter().count() != 1 {
+        return Err(Fault::Malformed("HTTP/1.1 asks for one Host"));
+    }
+    Ok(())
+}
+
+/// The request as it goes to `replica`.
+fn addressed(
+    replica: &Replica,
+    head: &request::Parts,
+    body: Sent,
+    token: &Token,
+) -> Result<Request<Sent>, Report> {
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("/", uri::PathAndQuery::as_str);
+    let uri = Uri::builder()
+        .scheme("http")
+        .authority(replica.authority.clone())
+        .path_and_query(target)
+        .build()
+        .bug()?;
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = uri;
+    *request.headers_mut() = head.headers.clone();
+    if let Some(at) = token.deadline() {
+        let left = at.saturating_duration_since(Instant::now());
+        headers::set_timeout(request.headers_mut(), left);
+    }
+    Ok(request)
+}
