@@ -68,6 +68,8 @@ pub(crate) async fn serve(
         Ok(ended) => ended,
         Err(_) => match timeout(LINGER, connection.as_mut()).await {
             Ok(ended) => ended,
+            // Connected in advance, as browsers do, and never used.
+            Err(_) if turn.get() == IDLE => return,
             Err(_) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
