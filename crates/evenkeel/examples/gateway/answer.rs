@@ -13,8 +13,8 @@ use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
-use crate::connection::Answering;
 use crate::headers;
+use crate::line::Answering;
 use crate::replicas::Busy;
 
 /// Where reports go.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use evenkeel::cancel::{Cause, Scope, Shutdown, Source, Token};
 use evenkeel::errors::{Code, Known, Report, ResultExt, Status};
 use evenkeel::hedge::{Adaptive, Hedge};
-use evenkeel::steward::{Events, Steward};
+use evenkeel::steward::Events;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -24,7 +24,7 @@ use crate::clients::Limits;
 use crate::config::{self, Config};
 use crate::connection;
 use crate::health::{self, LISTENER, Pulses};
-use crate::proxy::Upstream;
+use crate::proxy::Shared;
 use crate::replicas::{Replica, Replicas};
 
 /// What requests get to say that they were cut, when the time to drain is over.
@@ -59,20 +59,6 @@ impl Known for Unusable {
             .into(),
         )
     }
-}
-
-/// What all connections share.
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) log: Log,
-    pub(crate) limits: Limits,
-    pub(crate) replicas: Replicas,
-    pub(crate) hedge: Hedge<Adaptive>,
-    pub(crate) upstream: Upstream,
-    pub(crate) pulses: Arc<Pulses>,
-    pub(crate) health: Steward,
-    /// Every request runs under this one. It is cancelled when the time to drain is over.
-    pub(crate) work: Source,
 }
 
 impl Gateway {

@@ -13,6 +13,7 @@ mod demo;
 mod gateway;
 mod headers;
 mod health;
+mod line;
 mod proxy;
 mod replicas;
 mod upload;

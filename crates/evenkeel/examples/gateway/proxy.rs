@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel::bucket::Denied;
-use evenkeel::cancel::{Cause, Token};
+use evenkeel::cancel::{Cause, Source, Token};
 use evenkeel::errors::{Report, ResultExt};
-use evenkeel::hedge::{Failed, Hedge};
+use evenkeel::hedge::{Adaptive, Failed, Hedge};
+use evenkeel::steward::Steward;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
@@ -18,15 +19,30 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::Instant;
 
-use crate::answer::{self, Body, Fault};
-use crate::clients;
-use crate::gateway::Shared;
+use crate::answer::{self, Body, Fault, Log};
+use crate::clients::{self, Limits};
+use crate::config::Config;
 use crate::headers;
-use crate::replicas::Replica;
+use crate::health::Pulses;
+use crate::replicas::{Replica, Replicas};
 use crate::upload::{Sent, Upload};
 
 /// What requests go to replicas by.
 pub(crate) type Upstream = Client<HttpConnector, Sent>;
+
+/// What all requests share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) log: Log,
+    pub(crate) limits: Limits,
+    pub(crate) replicas: Replicas,
+    pub(crate) hedge: Hedge<Adaptive>,
+    pub(crate) upstream: Upstream,
+    pub(crate) pulses: Arc<Pulses>,
+    pub(crate) health: Steward,
+    /// Every request runs under this one. It is cancelled when the time to drain is over.
+    pub(crate) work: Source,
+}
 
 /// Why an attempt failed.
 enum Failure {
