@@ -39,6 +39,9 @@ pub(crate) enum Fault {
     },
     #[error("no replica answered")]
     NoReplica,
+    /// Its head had been passed on, so that the client cannot be told.
+    #[error("an answer broke off")]
+    BrokenOff,
     #[error("no answer in {0:?}")]
     Deadline(Duration),
     #[error("shutting down")]
@@ -54,6 +57,7 @@ impl Known for Fault {
             Self::Unsupported(_) => ("unsupported", Status::Unimplemented),
             Self::Limited { .. } => ("limited", Status::ResourceExhausted),
             Self::NoReplica => ("no-replica", Status::Unavailable),
+            Self::BrokenOff => ("broken-off", Status::Unavailable),
             Self::Deadline(_) => ("deadline", Status::DeadlineExceeded),
             Self::Shutdown => ("shutdown", Status::Unavailable),
         };
@@ -67,7 +71,7 @@ impl Known for Fault {
             Self::Cut => "The request ended before it was complete.".into(),
             Self::Unsupported(what) => format!("This gateway does not support {what}.").into(),
             Self::Limited { .. } => "Too many requests.".into(),
-            Self::NoReplica => "The service does not answer.".into(),
+            Self::NoReplica | Self::BrokenOff => "The service does not answer.".into(),
             Self::Deadline(_) => "The service did not answer in time.".into(),
             Self::Shutdown => "The service is shutting down.".into(),
         })

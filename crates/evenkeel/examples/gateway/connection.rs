@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel::cancel::Token;
-use evenkeel::errors::{Report, ResultExt};
+use evenkeel::errors::ResultExt;
+use hyper::Response;
+use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -71,26 +73,31 @@ pub(crate) async fn serve(
             }
         },
     };
-    if let Err(error) = ended
-        && turn.get() == HEARD
-    {
-        let fault = if error.is_timeout() {
-            Fault::SlowClient(input.timeout())
-        } else if error.is_parse_too_large() {
+    let Err(error) = ended else {
+        return;
+    };
+    let heard = turn.get() == HEARD;
+    let fault = match &error {
+        // Our answer's body failed. The client sees that it is not whole.
+        error if error.is_user() => Fault::BrokenOff,
+        // Gone, or idle for too long.
+        _ if !heard => return,
+        error if error.is_timeout() => Fault::SlowClient(input.timeout()),
+        error if error.is_parse_too_large() => {
             Fault::Malformed("its head is too large, or has too many headers")
-        } else if error.is_parse() {
-            Fault::Malformed("it is not HTTP/1")
-        } else {
-            Fault::Cut
-        };
-        let report = Err::<(), _>(error).raise(fault).unwrap_err();
-        let _ = timeout(REST.1, refuse(&shared, stream, &report)).await;
+        }
+        error if error.is_parse() => Fault::Malformed("it is not HTTP/1"),
+        _ => Fault::Cut,
+    };
+    let report = Err::<(), _>(error).raise(fault).unwrap_err();
+    let response = answer::problem(&report, &shared.log);
+    if heard {
+        let _ = timeout(REST.1, refuse(stream, &response)).await;
     }
 }
 
 /// Answers what hyper would not make a request of.
-async fn refuse(shared: &Shared, mut stream: TcpStream, report: &Report) -> io::Result<()> {
-    let response = answer::problem(report, &shared.log);
+async fn refuse(mut stream: TcpStream, response: &Response<Bytes>) -> io::Result<()> {
     let mut text = format!("HTTP/1.1 {}\r\nconnection: close\r\n", response.status());
     for (name, value) in response.headers() {
         text += &format!("{name}: {}\r\n", value.to_str().unwrap_or_default());

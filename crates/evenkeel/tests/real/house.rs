@@ -2,29 +2,28 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const WATCHDOG: Duration = Duration::from_secs(60);
 
-/// The gateway as cargo builds it before the tests of all targets run; built here if only these are run.
-fn gateway() -> PathBuf {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    let name = format!("gateway{}", std::env::consts::EXE_SUFFIX);
-    let path = path.join("examples").join(name);
-    static BUILD: Mutex<()> = Mutex::new(());
-    let _one = BUILD.lock();
-    if !path.exists() {
-        let built = Command::new(env!("CARGO"))
+/// The gateway, built as its users do. Cargo builds an example for these tests only as a test of its own.
+fn gateway() -> &'static Path {
+    static GATEWAY: OnceLock<PathBuf> = OnceLock::new();
+    GATEWAY.get_or_init(|| {
+        let test = std::env::current_exe().unwrap();
+        // target/PROFILE/deps/TEST
+        let profile = test.ancestors().nth(2).unwrap();
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
             .args([
                 "build",
+                "--quiet",
                 "-p",
                 "evenkeel",
                 "--features",
@@ -32,10 +31,15 @@ fn gateway() -> PathBuf {
                 "--example",
                 "gateway",
             ])
-            .status();
-        assert!(built.unwrap().success());
-    }
-    path
+            .arg("--target-dir")
+            .arg(profile.parent().unwrap());
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success());
+        let name = format!("gateway{}", std::env::consts::EXE_SUFFIX);
+        profile.join("examples").join(name)
+    })
 }
 
 /// A process, killed when this is dropped.

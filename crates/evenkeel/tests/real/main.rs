@@ -217,6 +217,32 @@ fn a_failed_attempt_goes_on_to_the_next_replica_if_that_is_safe() {
 }
 
 #[test]
+fn an_answer_that_breaks_off_is_not_taken_for_whole() {
+    let half = |length| {
+        upstream(move |mut stream, head| {
+            if head.starts_with("GET /health") {
+                return reply(stream, "");
+            }
+            let text = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\nhalf");
+            let _ = stream.write_all(text.as_bytes());
+        })
+    };
+    let config = "[health]\npath = '/health'\n";
+    let (_gateway, at) = Process::serve(&[half(100)], config);
+    assert_eq!(say(at, get("/")).problem().1, "gateway/no-replica");
+    // Too long to be kept: it has begun when it breaks off.
+    let (gateway, at) = Process::serve(&[half(100_000)], config);
+    let answer = say(at, get("/"));
+    assert!(
+        answer.head.contains("content-length: 100000"),
+        "{}",
+        answer.head
+    );
+    assert_eq!(answer.body, b"half");
+    gateway.logs("gateway/broken-off");
+}
+
+#[test]
 fn bad_input_gets_an_answer_with_an_id_that_stands_in_the_log() {
     let (_replica, replica) = Process::replica();
     let (gateway, at) = Process::serve(&[replica], "[input]\ntimeout_ms = 200\n");
