@@ -17,6 +17,11 @@ mod list;
 mod node;
 mod queue;
 mod scope;
+#[cfg(feature = "signal")]
+#[cfg(not(loom))]
+mod signal;
+#[cfg(feature = "stream")]
+mod stream;
 mod sweep;
 mod token;
 mod up;
@@ -37,6 +42,13 @@ pub use claim::{Claim, Permit, Refused, Verdict};
 pub use driver::NoRuntime;
 pub use future::{Cancelled, CancelledOwned, Run};
 pub use scope::{Scope, ScopeClosed, Shutdown};
+#[cfg(feature = "signal")]
+#[cfg(not(loom))]
+#[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
+pub use signal::Signals;
+#[cfg(feature = "stream")]
+#[cfg_attr(docsrs, doc(cfg(feature = "stream")))]
+pub use stream::{CancelStream, UntilCancelled};
 pub use token::{DropGuard, Source, Token};
 
 /// What can be cancelled, as seen by who observes it.

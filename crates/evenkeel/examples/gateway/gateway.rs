@@ -110,8 +110,9 @@ impl Gateway {
     }
 
     /// Serves until `stop` is cancelled. Then no connection is accepted any more, and the requests that have come are answered:
-    /// within the time to drain as ever, after it by saying that it is over. Tells what became of the connections.
-    pub(crate) async fn run(self, stop: &Token) -> Result<Shutdown, Report> {
+    /// within the time to drain as ever; after it, or when `hurry` is cancelled, by saying that it is over. Tells what became of
+    /// the connections.
+    pub(crate) async fn run(self, stop: &Token, hurry: &Token) -> Result<Shutdown, Report> {
         let Self {
             listener, shared, ..
         } = self;
@@ -153,13 +154,12 @@ impl Gateway {
             serve(accepted, None);
         }
         drop(listener);
-        let drain = shared.config.drain();
-        let mut shutdown = std::pin::pin!(connections.shutdown(drain + LAST_WORDS));
-        let shutdown = match timeout(drain, shutdown.as_mut()).await {
-            Ok(shutdown) => shutdown,
-            Err(_) => {
+        let drain = timeout(shared.config.drain(), connections.shutdown(Duration::MAX));
+        let shutdown = match hurry.run(drain).await {
+            Ok(Ok(shutdown)) => shutdown,
+            _ => {
                 shared.work.cancel(Cause::Shutdown);
-                shutdown.await
+                connections.shutdown(LAST_WORDS).await
             }
         };
         shared.health.shutdown(LAST_WORDS).await;

@@ -25,10 +25,9 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use config::Config;
-use evenkeel::cancel::{Cause, Source};
+use evenkeel::cancel::{Signals, Source};
 use evenkeel::errors::{Origin, Report, ResultExt, sink};
 use gateway::Gateway;
-use tokio::signal;
 
 /// A small reverse proxy that keeps on an even keel.
 #[derive(Parser)]
@@ -100,30 +99,11 @@ async fn serve(config: Config) -> Result<(), Report> {
     });
     println!("listening on http://{}", gateway.address());
     let stop = Source::new();
-    let signalled = on_signal(&stop)?;
-    let shutdown = gateway.run(&stop.token()).await?;
-    signalled.abort();
+    let signals = Signals::cancel(&stop).bug()?;
+    let _told = stop.on_cancel(|_| println!("draining"));
+    let shutdown = gateway.run(&stop, signals.hurry()).await?;
     println!("stopped: {shutdown}");
     Ok(())
-}
-
-/// Cancels `stop` at the first SIGTERM or Ctrl-C. A second one finds the default: the process ends at once.
-fn on_signal(stop: &Source) -> Result<tokio::task::JoinHandle<()>, Report> {
-    let stop = stop.clone();
-    #[cfg(unix)]
-    let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate()).bug()?;
-    Ok(tokio::spawn(async move {
-        #[cfg(unix)]
-        let terminated = terminate.recv();
-        #[cfg(not(unix))]
-        let terminated = std::future::pending::<Option<()>>();
-        tokio::select! {
-            _ = terminated => {}
-            _ = signal::ctrl_c() => {}
-        }
-        println!("draining");
-        stop.cancel(Cause::Shutdown);
-    }))
 }
 
 #[tokio::main]

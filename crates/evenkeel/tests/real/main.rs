@@ -149,6 +149,23 @@ fn when_the_time_to_drain_is_over_the_rest_is_told_so() {
 }
 
 #[test]
+fn a_second_signal_cuts_the_drain_short() {
+    let (address, coming, _gate) = gated();
+    let (mut gateway, at) = Process::serve(
+        &[address],
+        &format!("drain_ms = 3600000\ndeadline_ms = 3600000\n{GATED}"),
+    );
+    let clients = in_flight(at, &coming, 3);
+    gateway.signal("-TERM");
+    gateway.says("draining");
+    gateway.signal("-TERM");
+    for client in clients {
+        assert_eq!(Answer::read(client).problem().1, "gateway/shutdown");
+    }
+    assert_eq!(gateway.ended().code(), Some(0));
+}
+
+#[test]
 fn a_deadline_is_passed_on_and_ends_the_work() {
     let (tell, told) = mpsc::channel();
     let tell = Mutex::new(tell);

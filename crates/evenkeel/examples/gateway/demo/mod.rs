@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use evenkeel::cancel::{Cause, Source};
+use evenkeel::cancel::{Cause, Source, Token};
 use evenkeel::errors::{Code, Known, Record, Report, ResultExt, Status};
 use evenkeel::steward::{Event, Events, Reason, What};
 use hyper::StatusCode;
@@ -89,7 +89,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Report> {
     let client = Client::new(gateway.address());
     let stop = Source::new();
     let token = stop.token();
-    let running = tokio::spawn(async move { gateway.run(&token).await });
+    let running = tokio::spawn(async move { gateway.run(&token, &Token::never()).await });
 
     println!("{} requests through the gateway ...", options.requests);
     let before: u64 = replicas.iter().map(Replica::asked).sum();
