@@ -16,6 +16,7 @@ mod rate;
 mod scale;
 mod set;
 mod several;
+mod telemetry;
 mod time;
 mod waiter;
 

@@ -14,7 +14,7 @@ use crate::denied::Name;
 use crate::line::Gate;
 use crate::several::take_all;
 use crate::waiter::{Step, Waiter, take_now};
-use crate::{Denied, Grant, Refusal, time};
+use crate::{Denied, Grant, Refusal, telemetry, time};
 
 /// Buckets in the order of their ids, each once, with the order in which they are asked.
 #[derive(Clone, Copy)]
@@ -34,7 +34,11 @@ pub(crate) fn deny(gate: &Gate, name: &Name, short: Short, n: u64, now: u64) -> 
     let refusal = due.map_or(Refusal::Never, |due| {
         Refusal::Later(Duration::from_nanos(due.saturating_sub(now)))
     });
-    Denied::new(name.clone(), refusal)
+    refuse(name, refusal)
+}
+
+fn refuse(name: &Name, refusal: Refusal) -> Denied {
+    telemetry::denied(Denied::new(name.clone(), refusal))
 }
 
 impl<'a> Set<'a> {
@@ -50,7 +54,7 @@ impl<'a> Set<'a> {
         match take_now(self.gates, self.strict, n, now) {
             Ok(granted) => return Ok(grant(n, granted)),
             Err((at, Short::TooDeep)) => {
-                return Err(Denied::new(self.names[at].clone(), Refusal::Never));
+                return Err(refuse(&self.names[at], Refusal::Never));
             }
             Err(_) => {}
         }
@@ -82,11 +86,10 @@ impl<'a> Set<'a> {
     fn result(self, n: u64, step: Step) -> Result<Grant, Denied> {
         match step {
             Step::Granted(granted) => Ok(grant(n, granted)),
-            Step::Refused(at, Short::Until(_) | Short::Queued) => Err(Denied::new(
-                self.names[at].clone(),
-                Refusal::DeadlineTooSoon,
-            )),
-            Step::Refused(at, _) => Err(Denied::new(self.names[at].clone(), Refusal::Never)),
+            Step::Refused(at, Short::Until(_) | Short::Queued) => {
+                Err(refuse(&self.names[at], Refusal::DeadlineTooSoon))
+            }
+            Step::Refused(at, _) => Err(refuse(&self.names[at], Refusal::Never)),
             Step::Wait(_) => unreachable!("a waiter that waits has no result"),
         }
     }

@@ -23,6 +23,7 @@ mod signal;
 #[cfg(feature = "stream")]
 mod stream;
 mod sweep;
+mod telemetry;
 mod token;
 mod up;
 mod wait;

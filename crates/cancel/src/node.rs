@@ -27,6 +27,7 @@ use std::ptr::NonNull;
 use evenkeel_sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use evenkeel_sync::{Mutex, Tracked};
 
+use crate::Cause;
 use crate::deadline::Deadline;
 use crate::list::{Entry, Kind, Link, List};
 use crate::up::{Ext, Input, Up};
@@ -135,6 +136,17 @@ impl Node {
             return false;
         }
         self.look().has(DECIDED)
+    }
+
+    /// Why it was cancelled, if it was.
+    #[inline]
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        if !self.is_decided() {
+            return None;
+        }
+        let word = self.look();
+        // SAFETY: the node is decided and alive, so its payload stays.
+        unsafe { Packed::cause(word.payload()) }
     }
 
     /// The word, after the ancestors that it depends on were asked.

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Cause, NoRuntime, Source, Token};
+use crate::{Cause, NoRuntime, Source, Token, telemetry};
 
 type Name = Cow<'static, str>;
 
@@ -221,6 +221,8 @@ impl Scope {
             .values()
             .map(|task| task.name.clone())
             .collect();
+        drop(state);
+        telemetry::shut_down(&shutdown);
         shutdown
     }
 }

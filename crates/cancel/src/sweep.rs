@@ -21,6 +21,7 @@ use std::task::Waker;
 
 use crate::list::{Entry, Kind, List};
 use crate::node::{Node, NodeRef, Outcome};
+use crate::telemetry;
 use crate::up::Input;
 use crate::wait::{Callback, Waiter};
 use crate::word::{DECIDED, Packed, REGS, Word};
@@ -40,6 +41,7 @@ pub(crate) fn cancel(node: &Node, cause: Packed) -> bool {
     match outcome {
         Outcome::Won(word) => {
             tell(node, word);
+            telemetry::cancelled(node);
             true
         }
         Outcome::Pending => false,

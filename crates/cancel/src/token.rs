@@ -198,12 +198,7 @@ impl Token {
     #[inline]
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
-        if !self.0.is_decided() {
-            return None;
-        }
-        let word = self.0.look();
-        // SAFETY: the node is decided and alive, so its payload stays.
-        unsafe { Packed::cause(word.payload()) }
+        self.0.cause()
     }
 
     /// Whether it was cancelled by an ancestor, and not by a source or a deadline of its own.
