@@ -13,6 +13,8 @@ mod driver;
 #[cfg(feature = "errors")]
 mod errors;
 mod future;
+#[cfg(feature = "tokio-util")]
+mod interop;
 mod list;
 mod node;
 mod queue;
@@ -42,6 +44,9 @@ pub use cause::Cause;
 pub use claim::{Claim, Permit, Refused, Verdict};
 pub use driver::NoRuntime;
 pub use future::{Cancelled, CancelledOwned, Run};
+#[cfg(feature = "tokio-util")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio-util")))]
+pub use interop::{Following, Leading};
 pub use scope::{Scope, ScopeClosed, Shutdown};
 #[cfg(feature = "signal")]
 #[cfg(not(loom))]
