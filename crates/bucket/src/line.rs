@@ -212,6 +212,11 @@ impl Line {
         (head < ticket).then_some((head, place))
     }
 
+    /// When `ticket` was to come, if it stands here.
+    pub(crate) fn expected(&self, ticket: u64) -> Option<u64> {
+        self.waiting.get(&ticket).map(|place| place.until)
+    }
+
     pub(crate) fn holds(&self, ticket: u64) -> bool {
         self.waiting.contains_key(&ticket)
     }

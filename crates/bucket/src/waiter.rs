@@ -102,6 +102,9 @@ impl<'a> Waiter<'a> {
                 break Step::Wait(until);
             }
         };
+        // Only what its timer cost: who moves up since one before it gave up is not late.
+        let expected = lines.iter().filter_map(|line| line.expected(self.ticket));
+        let overdue = expected.max().map(|until| now.saturating_sub(until));
         if !matches!(step, Step::Wait(_)) {
             for (gate, line) in self.gates.iter().zip(&mut lines) {
                 line.leave(self.ticket, &gate.counter, now, &mut after);
@@ -111,7 +114,7 @@ impl<'a> Waiter<'a> {
         drop(lines);
         if let Step::Granted(granted) = step {
             for gate in self.gates {
-                gate.note_late(granted.late);
+                gate.note_late(granted.late.min(overdue.unwrap_or(granted.late)));
             }
         }
         self.waker = Some(waker);
