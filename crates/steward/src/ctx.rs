@@ -98,7 +98,8 @@ impl<T> Ctx<T> {
         Working(self.life.watched.as_ref().map(Watched::parked))
     }
 
-    /// Puts a value into the ward's queue, and waits for room if it is full; it is [parked](Self::parked) meanwhile.
+    /// Puts a value into the ward's queue, and waits for room if it is full; it is [parked](Self::parked) meanwhile, for ever if
+    /// nobody has a [`WardHandle`](crate::WardHandle) to read it by.
     ///
     /// # Errors
     ///

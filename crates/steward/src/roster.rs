@@ -159,6 +159,9 @@ impl<P: Port> Roster<P> {
             .position(|z| z.0 == key && z.1 == generation)
         {
             let (_, _, ward) = self.zombies.swap_remove(at);
+            if matches!(self.stage, Stage::Closing { .. } | Stage::Closed) {
+                self.note_end(Arc::clone(&ward), &reason, true);
+            }
             if todo.1 {
                 todo.add(Do::Tell(Event {
                     ward,

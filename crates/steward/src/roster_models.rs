@@ -295,3 +295,26 @@ fn backoff_stop_restart() {
         assert!(!alive || cancelled, "stopped, and alive ({restarted})");
     });
 }
+
+/// A ward that is fenced at the end of the shutdown ends meanwhile: it is in the answer, and once.
+#[test]
+fn fence_exit_close() {
+    model("fence_exit_close", None, || {
+        let (house, ward) = (House::new(), ward());
+        let key = add(&house, &ward, Restart::Permanent).unwrap();
+        house.call(|r, todo| r.close(GRACE, Duration::ZERO, todo));
+        let runner = {
+            let (house, ward) = (Arc::clone(&house), ward.clone());
+            thread::spawn(move || house.exit(&ward, key, 1))
+        };
+        house.call(|r, todo| r.tick(LONG, todo));
+        let named = |house: &House| {
+            let roster = house.roster.lock();
+            assert!(matches!(roster.stage, Stage::Closed));
+            roster.ends.len() + roster.zombies.len()
+        };
+        assert_eq!(named(&house), 1, "a ward is missing from the shutdown");
+        runner.join().unwrap();
+        assert_eq!(named(&house), 1, "a ward is missing from the shutdown");
+    });
+}

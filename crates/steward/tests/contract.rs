@@ -346,3 +346,27 @@ async fn a_ward_may_be_a_type_of_its_own() {
     assert!(matches!(ward.ended().await, Reason::Finished));
     assert_eq!((ward.next().await, ward.next().await), (Some(5), None));
 }
+
+/// Pitfall: a ward that is fenced, and ends before anybody has asked, is in no list.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_without_time_names_every_ward() {
+    for within in [Duration::ZERO, MS, S] {
+        let steward = steward();
+        let deaf = |_ctx: Ctx| async {
+            pending::<()>().await;
+            Ok::<_, BoxError>(())
+        };
+        steward.child("deaf", deaf).unwatched().start().unwrap();
+        tokio::task::yield_now().await;
+        let shutdown = steward.shutdown(within).await;
+        assert!(!shutdown.is_clean(), "{within:?}: {shutdown}");
+        let named = [
+            &shutdown.finished,
+            &shutdown.aborted,
+            &shutdown.panicked,
+            &shutdown.running,
+        ];
+        let named: Vec<_> = named.into_iter().flatten().collect();
+        assert_eq!(named, ["deaf"], "{within:?}: {shutdown}");
+    }
+}

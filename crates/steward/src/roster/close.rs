@@ -80,14 +80,21 @@ impl<P: Port> Roster<P> {
         todo: &mut Todo<P>,
     ) {
         let name = Arc::clone(&self.find(key).expect("it is in its place").name);
-        match exit {
-            Reason::Panicked(_) => self.ends.push((name, Ending::Panicked)),
-            Reason::Runtime if aborted => self.ends.push((name, Ending::Aborted)),
-            // It is among the zombies, as long as it runs.
-            Reason::Hung => {}
-            _ => self.ends.push((name, Ending::Finished)),
+        // A fenced one is among the zombies, as long as it runs.
+        if !matches!(exit, Reason::Hung) {
+            self.note_end(name, exit, aborted);
         }
         self.remove(key, Reason::Stopped, todo);
+    }
+
+    /// What the shutdown will say of an incarnation that has ended since it began.
+    pub(super) fn note_end(&mut self, name: Arc<str>, exit: &Reason, aborted: bool) {
+        let ending = match exit {
+            Reason::Panicked(_) => Ending::Panicked,
+            Reason::Runtime if aborted => Ending::Aborted,
+            _ => Ending::Finished,
+        };
+        self.ends.push((name, ending));
     }
 
     /// When all that is left is aborted.
