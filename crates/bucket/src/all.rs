@@ -93,7 +93,8 @@ mod sealed {
 }
 
 impl All {
-    /// All of `members`. The list itself is not touched.
+    /// All of `members`. The list itself is not touched. Of none, it limits nothing and grants always: a list that is read from
+    /// a configuration should be looked at before.
     pub fn new<M: Member>(members: impl IntoIterator<Item = M>) -> Self {
         let mut parts = Vec::new();
         for member in members {
@@ -163,7 +164,8 @@ impl All {
         self.set().acquire(n, by).await
     }
 
-    /// Gives `n` tokens back to each bucket, one after the other.
+    /// Gives `n` tokens back to each bucket, one after the other. For what was taken by this `All`: that is not checked, and each
+    /// bucket takes what it is given, up to its depth.
     pub fn refund(&self, n: u64) {
         for gate in &self.0.gates {
             gate.refund(n, crate::time::now());

@@ -122,7 +122,7 @@ impl Bucket {
         }
     }
 
-    /// Takes `n` tokens, waiting in line for them, until `by` at the latest.
+    /// Takes `n` tokens, waiting in line for them, until `by` at the latest. A `by` that is over makes it a try.
     ///
     /// First come, first served, however much each asks for. Who waits holds nothing until it is granted, so who gives up
     /// or is forgotten wastes nothing and holds up nobody for longer than a few milliseconds after it would have been its
@@ -145,7 +145,8 @@ impl Bucket {
         self.set().acquire(n, by).await
     }
 
-    /// Gives `n` tokens back that were taken and not used. Exact; what exceeds the depth is lost.
+    /// Gives `n` tokens back that were taken and not used. Exact; what exceeds the depth is lost. That they were taken is not
+    /// checked.
     pub fn refund(&self, n: u64) {
         self.gate.refund(n, time::now());
     }

@@ -45,7 +45,8 @@ impl<P: Policy> Hedge<P> {
     }
 
     /// Makes at most `max` attempts a call, the first one included; 2 unless told otherwise. There is always a first: 0 is
-    /// taken for 1.
+    /// taken for 1. Attempts that fail at once follow each other within one poll, and their errors are all kept, so let it be
+    /// small.
     #[must_use]
     pub fn max_attempts(mut self, max: u32) -> Self {
         self.max_attempts = max.max(1);
@@ -113,16 +114,22 @@ impl<P: Policy> Hedge<P> {
     /// Let the order be that of a load balancer, or at least not always the same. Replicas that are too much alike are slow
     /// together, and copies sent to the same one only make it slower.
     ///
+    /// Let replicas be owned: an `Arc`, a port, an index. With borrowed ones, as `&str`, and a closure over them the compiler
+    /// cannot tell that the call is `Send`, so that it can be awaited in place but not in a task that is spawned ("implementation
+    /// of `FnOnce` is not general enough").
+    ///
     /// ```
     /// use std::time::Duration;
     /// use evenkeel_hedge::Hedge;
     ///
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// # async fn ask(replica: &str) -> Result<String, String> {
-    /// #     if replica == "a" { Err("down".into()) } else { Ok(format!("hello from {replica}")) } }
-    /// let hedge = Hedge::new(Duration::from_millis(20)).max_attempts(3);
-    /// let answer = hedge.run_across("a", ["b", "c"], |replica, _attempt| ask(replica)).await;
-    /// assert_eq!(answer.unwrap(), "hello from b");
+    /// # async fn ask(port: u16) -> Result<String, String> {
+    /// #     if port == 9001 { Err("down".into()) } else { Ok(format!("hello from {port}")) } }
+    /// let asked = tokio::spawn(async {
+    ///     let hedge = Hedge::new(Duration::from_millis(20)).max_attempts(3);
+    ///     hedge.run_across(9001, [9002, 9003], |port, _attempt| ask(port)).await
+    /// });
+    /// assert_eq!(asked.await.unwrap().unwrap(), "hello from 9002");
     /// # }
     /// ```
     ///
@@ -176,7 +183,7 @@ pub(crate) struct Plan<'h, P> {
 /// How long [`replicate`] waits for losers that were told to stop.
 const REPLICATE_GRACE: Duration = Duration::from_secs(1);
 
-/// Makes `n` attempts at once; the first success is the answer.
+/// Makes `n` attempts at once, at least one; the first success is the answer.
 ///
 /// The others are told to stop through their [tokens](Attempt::token), awaited for a second at most and then dropped, so when
 /// the call returns none of them runs any more. An answer that is there at the first poll of an attempt keeps those after
