@@ -224,6 +224,7 @@ fn beat_verdict() {
             let (beaten, ward) = (Arc::clone(&beaten), ward.clone());
             thread::spawn(move || {
                 ward.0.beaten.store(true, Ordering::Relaxed);
+                // ORDERING: Release, with the Acquire below: so the model knows that the beat came first.
                 beaten.store(true, Ordering::Release);
             })
         };

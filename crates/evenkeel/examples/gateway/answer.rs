@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use evenkeel::cancel::{CancelledOwned, Cause, DropGuard};
+use evenkeel::cancel::{CancelledOwned, Cause, DropGuard, Token};
 use evenkeel::errors::{Code, Known, Problem, Record, Report, Retry, Status};
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
+use tokio::time::Instant;
 
 use crate::headers;
+use crate::kept;
 use crate::line::Answering;
 use crate::replicas::Busy;
 
@@ -114,12 +116,18 @@ pub(crate) struct Body {
 
 enum Part {
     Whole(Option<Bytes>),
-    Passing { body: Incoming, _busy: Busy },
+    Passing {
+        /// What has come of it before.
+        kept: Bytes,
+        body: Incoming,
+        _busy: Busy,
+    },
 }
 
 /// What the body is part of: over when that is cancelled, and cancelled with all that is done for it when the body is dropped.
 struct Request {
     cancelled: Pin<Box<CancelledOwned>>,
+    until: Option<Instant>,
     _guard: DropGuard,
 }
 
@@ -141,15 +149,17 @@ impl Body {
         }
     }
 
-    /// Passes on what a replica sends.
-    pub(crate) fn passing(body: Incoming, busy: Busy) -> Self {
-        Self::new(Part::Passing { body, _busy: busy })
+    /// Passes on what a replica has sent, and sends.
+    pub(crate) fn passing(kept: Bytes, body: Incoming, busy: Busy) -> Self {
+        let _busy = busy;
+        Self::new(Part::Passing { kept, body, _busy })
     }
 
-    /// The same, no longer than the request that `guard` is of.
-    pub(crate) fn of_request(mut self, cancelled: CancelledOwned, guard: DropGuard) -> Self {
+    /// The same, no longer than the request of `token`, which `guard` ends.
+    pub(crate) fn of_request(mut self, token: &Token, guard: DropGuard) -> Self {
         self.request = Some(Request {
-            cancelled: Box::pin(cancelled),
+            cancelled: Box::pin(token.cancelled_owned()),
+            until: token.deadline(),
             _guard: guard,
         });
         self
@@ -157,6 +167,7 @@ impl Body {
 
     /// The same, as the end of `answering`.
     pub(crate) fn ends(mut self, answering: Answering) -> Self {
+        answering.until(self.request.as_ref().and_then(|request| request.until));
         self._answering = Some(answering);
         self
     }
@@ -180,11 +191,14 @@ impl hyper::body::Body for Body {
         let this = self.get_mut();
         match &mut this.part {
             Part::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Part::Passing { body, .. } => {
+            Part::Passing { kept, body, .. } => {
                 if let Some(request) = &mut this.request
                     && let Poll::Ready(cause) = request.cancelled.as_mut().poll(cx)
                 {
                     return Poll::Ready(Some(Err(Broken::Over(cause))));
+                }
+                if !kept.is_empty() {
+                    return Poll::Ready(Some(Ok(Frame::data(std::mem::take(kept)))));
                 }
                 Pin::new(body).poll_frame(cx).map_err(Broken::Replica)
             }
@@ -194,14 +208,14 @@ impl hyper::body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.part {
             Part::Whole(bytes) => bytes.is_none(),
-            Part::Passing { body, .. } => body.is_end_stream(),
+            Part::Passing { kept, body, .. } => kept.is_empty() && body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.part {
             Part::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Part::Passing { body, .. } => body.size_hint(),
+            Part::Passing { kept, body, .. } => kept::after(kept.len(), body.size_hint()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the gateway is told, by flags or in a file.
 
+use std::collections::HashSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -305,13 +306,20 @@ impl Config {
         if self.upstreams.is_empty() {
             return Err(Invalid::NoUpstream);
         }
+        let mut seen = HashSet::new();
         for upstream in &self.upstreams {
-            let replica = authority(upstream).is_some();
+            let replica = authority(upstream);
             range(
-                replica,
+                replica.is_some(),
                 "upstreams",
                 upstream,
                 "http://HOST or http://HOST:PORT",
+            )?;
+            range(
+                seen.insert(replica),
+                "upstreams",
+                upstream,
+                "each replica once",
             )?;
         }
         Ok(self)
@@ -343,7 +351,10 @@ pub(crate) fn authority(url: &str) -> Option<hyper::http::uri::Authority> {
     let parts = url.parse::<hyper::Uri>().ok()?.into_parts();
     let bare = parts.path_and_query.is_none_or(|path| path == "/");
     let http = parts.scheme == Some(hyper::http::uri::Scheme::HTTP);
-    let plain = |authority: &hyper::http::uri::Authority| !authority.as_str().contains('@');
+    let plain = |authority: &hyper::http::uri::Authority| {
+        let named = authority.as_str().len() == authority.host().len();
+        !authority.as_str().contains('@') && (named || authority.port().is_some())
+    };
     parts.authority.filter(plain).filter(|_| http && bare)
 }
 
@@ -402,6 +413,10 @@ mod tests {
                 "[clients]\nheader = 'a b'",
                 "`clients.header` is a b: the name of a header",
             ),
+            (
+                "[input]\nheaders = 0",
+                "`input.headers` is 0: from 1 to 1000",
+            ),
             ("deadline_ms = -1", "gateway.toml:2: "),
             ("deadline_ms", "gateway.toml:2: "),
         ] {
@@ -429,6 +444,17 @@ mod tests {
         ] {
             assert!(authority(wrong).is_none(), "{wrong}");
         }
+        let twice = |a: &str, b: &str| {
+            let upstreams = vec![a.to_owned(), b.to_owned()];
+            Config {
+                upstreams,
+                ..Config::default()
+            }
+            .checked()
+            .is_err()
+        };
+        assert!(twice("http://a:1", "http://a:1/"));
+        assert!(!twice("http://a:1", "http://a:2"));
         assert!(Config::default().checked().is_err(), "none at all");
     }
 }

@@ -1,6 +1,7 @@
 //! One connection of a client.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -11,7 +12,7 @@ use evenkeel::cancel::Token;
 use evenkeel::errors::ResultExt;
 use hyper::Response;
 use hyper::body::Bytes;
-use hyper::header::{self, HeaderValue};
+use hyper::header;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,7 +21,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::answer::{self, Fault};
-use crate::line::{Answering, HEARD, IDLE, Line, Turn};
+use crate::headers;
+use crate::line::{Answering, Line, Stage, Turn};
 use crate::proxy::Shared;
 
 /// A request may be on its way when a shutdown begins; a connection without one is closed after this.
@@ -38,21 +40,25 @@ pub(crate) async fn serve(
 ) {
     // Without it, a small answer may wait for the next one.
     let _ = stream.set_nodelay(true);
-    let turn = Turn::new();
+    let turn = Arc::new(Turn::default());
     let input = shared.config.input;
     let service = service_fn(|request| {
-        let answering = Answering::begin(&turn);
+        let mut answering = Answering::begin(&turn);
         let (shared, drain) = (&shared, &drain);
         async move {
             let mut response = shared.answer(request, peer).await;
             if drain.is_cancelled() {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(header::CONNECTION, close);
+                response
+                    .headers_mut()
+                    .insert(header::CONNECTION, headers::CLOSE);
+            }
+            if response.headers().contains_key(header::CONNECTION) {
+                answering.is_last();
             }
             Ok::<_, Infallible>(response.map(|body| body.ends(answering)))
         }
     });
-    let line = Line::new(&mut stream, &turn);
+    let line = Line::new(&mut stream, &turn, input.timeout());
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -63,23 +69,30 @@ pub(crate) async fn serve(
     );
     let ended = match drain.run(connection.as_mut()).await {
         Ok(ended) => ended,
-        Err(_) => match timeout(LINGER, connection.as_mut()).await {
-            Ok(ended) => ended,
-            // Connected in advance, as browsers do, and never used.
-            Err(_) if turn.get() == IDLE => return,
-            Err(_) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        Err(_) => loop {
+            if let Ok(ended) = timeout(LINGER, connection.as_mut()).await {
+                break ended;
+            }
+            match turn.stage() {
+                // Connected in advance, as browsers do, and never used.
+                Stage::Idle => return,
+                // The head that has begun has its time, and its answer is the last.
+                Stage::Heard => {}
+                _ => {
+                    connection.as_mut().graceful_shutdown();
+                    break connection.await;
+                }
             }
         },
     };
     let Err(error) = ended else {
         return;
     };
-    let heard = turn.get() == HEARD;
+    let heard = turn.stage() == Stage::Heard;
     let fault = match &error {
         // Our answer's body failed. The client sees that it is not whole.
         error if error.is_user() => Fault::BrokenOff,
+        error if timed_out(error) => Fault::SlowClient(input.timeout()),
         // Gone, or idle for too long.
         _ if !heard => return,
         error if error.is_timeout() => Fault::SlowClient(input.timeout()),
@@ -94,6 +107,14 @@ pub(crate) async fn serve(
     if heard {
         let _ = timeout(REST.1, refuse(stream, &response)).await;
     }
+}
+
+/// Whether the client did not read its answer.
+fn timed_out(error: &hyper::Error) -> bool {
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }
 
 /// Answers what hyper would not make a request of.

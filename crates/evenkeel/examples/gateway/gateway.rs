@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,6 +18,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::unconstrained;
 use tokio::time::timeout;
 
 use crate::answer::Log;
@@ -149,9 +151,14 @@ impl Gateway {
 
         shared.pulses.probes.drain();
         // The clients that wait to be accepted have sent their requests, for all they know.
-        let waiting = || poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
-        while let Poll::Ready(Ok(accepted)) = waiting().await {
-            serve(accepted, None);
+        loop {
+            // A task may accept so many in a turn; these have to be accepted in one.
+            let waiting = poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
+            match unconstrained(waiting).await {
+                Poll::Ready(Ok(accepted)) => serve(accepted, None),
+                Poll::Ready(Err(error)) if error.kind() == ErrorKind::ConnectionAborted => {}
+                _ => break,
+            }
         }
         drop(listener);
         let drain = timeout(shared.config.drain(), connections.shutdown(Duration::MAX));

@@ -12,6 +12,9 @@ pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeou
 /// This proxy, as `Via` has it.
 pub(crate) const HERE: HeaderValue = HeaderValue::from_static("1.1 evenkeel");
 
+/// The last answer on a connection.
+pub(crate) const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -62,6 +65,12 @@ pub(crate) fn forward(headers: &mut HeaderMap, client: IpAddr) {
         headers.insert(FORWARDED_FOR, value);
     }
     headers.append(header::VIA, HERE);
+}
+
+/// Whether the body is a stream of events, each of which is wanted when it comes.
+pub(crate) fn are_events(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// What the client leaves for the request; `None` if it does not say, or not in a number.

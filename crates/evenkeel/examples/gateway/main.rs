@@ -13,11 +13,15 @@ mod demo;
 mod gateway;
 mod headers;
 mod health;
+mod kept;
 mod line;
+mod patience;
 mod proxy;
 mod replicas;
 mod upload;
 
+use std::fmt;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -89,20 +93,25 @@ impl Serve {
     }
 }
 
+/// Whether or not anybody still reads it.
+fn say(text: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
 async fn serve(config: Config) -> Result<(), Report> {
     let gateway = Gateway::bind(config, Arc::new(sink::stderr)).await?;
     let mut health = gateway.health_events();
     tokio::spawn(async move {
         while let Some(event) = health.next().await {
-            eprintln!("health: {event}");
+            let _ = writeln!(io::stderr(), "health: {event}");
         }
     });
-    println!("listening on http://{}", gateway.address());
     let stop = Source::new();
     let signals = Signals::cancel(&stop).bug()?;
-    let _told = stop.on_cancel(|_| println!("draining"));
+    let _told = stop.on_cancel(|_| say(format_args!("draining")));
+    say(format_args!("listening on http://{}", gateway.address()));
     let shutdown = gateway.run(&stop, signals.hurry()).await?;
-    println!("stopped: {shutdown}");
+    say(format_args!("stopped: {shutdown}"));
     Ok(())
 }
 

@@ -10,8 +10,8 @@ use evenkeel::cancel::{Cause, Source, Token};
 use evenkeel::errors::{Report, ResultExt};
 use evenkeel::hedge::{Adaptive, Failed, Hedge};
 use evenkeel::steward::Steward;
-use http_body_util::{BodyExt, Either, Full};
-use hyper::body::{Body as _, Incoming};
+use http_body_util::{Either, Full};
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::http::{request, uri};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
@@ -24,11 +24,15 @@ use crate::clients::{self, Limits};
 use crate::config::Config;
 use crate::headers;
 use crate::health::Pulses;
+use crate::kept::Kept;
 use crate::replicas::{Replica, Replicas};
 use crate::upload::{Sent, Upload};
 
 /// What requests go to replicas by.
 pub(crate) type Upstream = Client<HttpConnector, Sent>;
+
+/// A longer name of a client is none, so that what is remembered is bounded.
+const NAME: usize = 256;
 
 /// What all requests share.
 pub(crate) struct Shared {
@@ -51,7 +55,7 @@ enum Failure {
     /// There was none, or half an answer.
     Broken(Report),
     /// 502, 503 or 504: passed on if no other replica does better.
-    Refused(Response<Body>),
+    Refused(Box<Response<Body>>),
 }
 
 impl Shared {
@@ -100,6 +104,7 @@ impl Shared {
         let header = self.config.clients.header.as_deref();
         header
             .and_then(|name| request.headers().get(name)?.to_str().ok())
+            .filter(|name| name.len() <= NAME)
             .map_or_else(|| peer.ip().to_string().into(), Cow::Borrowed)
     }
 
@@ -127,9 +132,7 @@ impl Shared {
         // Dropped by hyper when the client has gone, else with the body.
         let guard = source.drop_guard(Cause::User);
         match token.run(self.pass(request, peer, &token)).await {
-            Ok(answered) => {
-                Ok(answered?.map(|body| body.of_request(token.cancelled_owned(), guard)))
-            }
+            Ok(answered) => Ok(answered?.map(|body| body.of_request(&token, guard))),
             Err(Cause::Timeout) => Err(Report::new(Fault::Deadline(limit))),
             Err(_) => Err(Report::new(Fault::Shutdown)),
         }
@@ -143,11 +146,17 @@ impl Shared {
     ) -> Result<Response<Body>, Report> {
         let (mut head, body) = request.into_parts();
         check(&head)?;
+        if let Some(host) = head.uri.authority() {
+            let host = HeaderValue::from_str(host.as_str()).bug()?;
+            head.headers.insert(header::HOST, host);
+        }
         headers::forward(&mut head.headers, peer.ip());
         let (bound, pause) = (self.config.hedge.buffer_bytes, self.config.input.timeout());
+        let upload = Upload::read(body, bound, pause).await?;
+        // Not before: the client may have taken its time.
         let mut replicas = self.replicas.by_burden().into_iter();
         let first = replicas.next().raise(Fault::NoReplica)?;
-        let answered = match Upload::read(body, bound, pause).await? {
+        let answered = match upload {
             Upload::Whole(bytes) => {
                 let attempt = |replica, _| {
                     let body = Either::Left(Full::new(bytes.clone()));
@@ -169,10 +178,17 @@ impl Shared {
                 }
             }
             Upload::Longer(rest) => {
-                let spoilt = rest.spoilt();
+                let passage = rest.passage();
                 let answered = self.attempt(first, &head, Either::Right(rest), token).await;
-                match (answered, spoilt.fault()) {
+                match (answered, passage.fault()) {
                     (Err(_), Some(fault)) => return Err(Report::new(fault)),
+                    (Ok(mut response), _) if !passage.has_ended() => {
+                        // Answered early: what the client still sends must not be taken for a request.
+                        response
+                            .headers_mut()
+                            .insert(header::CONNECTION, headers::CLOSE);
+                        Ok(response)
+                    }
                     (answered, _) => answered.map_err(|failure| vec![failure]),
                 }
             }
@@ -191,7 +207,7 @@ impl Shared {
         let mut busy = replica.busy();
         let request = addressed(&replica, head, body, token).map_err(Failure::Broken)?;
         let from = || format!("asking {}", replica.authority);
-        let (mut head, body) = match self.upstream.request(request).await {
+        let (mut head, mut body) = match self.upstream.request(request).await {
             Ok(response) => response.into_parts(),
             Err(error) => {
                 let unreachable = error.is_connect();
@@ -205,23 +221,21 @@ impl Shared {
         };
         headers::end_of_hop(&mut head.headers);
         head.headers.append(header::VIA, headers::HERE);
-        let short = body
-            .size_hint()
-            .upper()
-            .is_some_and(|upper| upper <= self.config.hedge.buffer_bytes as u64);
-        let body = if short {
-            // All of it: half an answer is none.
-            let whole = body
-                .collect()
-                .await
-                .bug()
-                .note_with(from)
-                .map_err(Failure::Broken)?;
-            busy.answered();
-            Body::from(whole.to_bytes())
+        if head.status.is_informational() {
+            let unasked = Report::bug(format!("{} that nobody asked for", head.status));
+            return Err(Failure::Broken(unasked.note(from())));
+        }
+        // Short answers have to come whole: half of one is none. Events are not waited for.
+        let kept = if headers::are_events(&head.headers) {
+            Kept::Part(Bytes::new())
         } else {
-            busy.answered();
-            Body::passing(body, busy)
+            let kept = Kept::read(&mut body, self.config.hedge.buffer_bytes).await;
+            kept.bug().note_with(from).map_err(Failure::Broken)?
+        };
+        busy.answered();
+        let body = match kept {
+            Kept::Whole(bytes) => Body::from(bytes),
+            Kept::Part(kept) => Body::passing(kept, body, busy),
         };
         // The replica's is that of its connection.
         head.version = Version::HTTP_11;
@@ -229,7 +243,7 @@ impl Shared {
         match response.status() {
             StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Err(Failure::Refused(response)),
+            | StatusCode::GATEWAY_TIMEOUT => Err(Failure::Refused(Box::new(response))),
             _ => Ok(response),
         }
     }
@@ -244,7 +258,7 @@ fn no_answer(failures: Vec<Failure>) -> Result<Response<Body>, Report> {
     let mut said = None::<Report>;
     for failure in failures {
         match failure {
-            Failure::Refused(response) => return Ok(response),
+            Failure::Refused(response) => return Ok(*response),
             Failure::Unreachable(report) | Failure::Broken(report) => {
                 said = Some(match said {
                     None => report,
@@ -267,8 +281,10 @@ fn check(head: &request::Parts) -> Result<(), Fault> {
     if !head.uri.path().starts_with('/') {
         return Err(Fault::Unsupported("a request that is for no path"));
     }
-    if head.version == Version::HTTP_11 && head.headers.get_all(header::HOST).iter().count() != 1 {
-        return Err(Fault::Malformed("HTTP/1.1 asks for one Host"));
+    match head.headers.get_all(header::HOST).iter().count() {
+        1 => {}
+        0 if head.version < Version::HTTP_11 => {}
+        _ => return Err(Fault::Malformed("it has not exactly one Host")),
     }
     Ok(())
 }

@@ -1,16 +1,16 @@
 //! The body of a client's request: kept up to a bound, so that it can be sent again, or passed through once.
 
-use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Either, Full};
+use http_body_util::{Either, Full};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
 
 use crate::answer::Fault;
+use crate::kept::{self, Kept};
+use crate::patience::Patience;
 
 /// What goes to a replica.
 pub(crate) type Sent = Either<Full<Bytes>, Rest>;
@@ -23,13 +23,28 @@ pub(crate) enum Upload {
     Longer(Rest),
 }
 
-/// What went wrong with a body that is passed through, for who waits for the answer.
+/// How a body that is passed through ended, for who waits for the answer.
 #[derive(Clone, Default)]
-pub(crate) struct Spoilt(Arc<Mutex<Option<Fault>>>);
+pub(crate) struct Passage(Arc<Mutex<End>>);
 
-impl Spoilt {
+#[derive(Default)]
+struct End {
+    fault: Option<Fault>,
+    ended: bool,
+}
+
+impl Passage {
     pub(crate) fn fault(&self) -> Option<Fault> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.lock().fault.take()
+    }
+
+    /// Whether the client has sent all of it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
+    fn lock(&self) -> MutexGuard<'_, End> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -39,23 +54,19 @@ impl Upload {
         let mut rest = Rest {
             kept: Bytes::new(),
             body,
-            pause,
-            late: Box::pin(sleep(pause)),
-            spoilt: Spoilt::default(),
+            patience: Patience::new(pause),
+            passage: Passage::default(),
         };
-        let mut kept = Vec::new();
-        while rest.body.size_hint().lower() <= (bound - kept.len().min(bound)) as u64 {
-            match rest.frame().await {
-                None => return Ok(Self::Whole(kept.into())),
-                Some(Ok(frame)) => kept.extend(frame.into_data().unwrap_or_default()),
-                Some(Err(_)) => return Err(rest.spoilt.fault().unwrap_or(Fault::Cut)),
+        match Kept::read(&mut rest, bound).await {
+            Ok(Kept::Whole(bytes)) => Ok(Self::Whole(bytes)),
+            Ok(Kept::Part(kept)) => {
+                rest.kept = kept;
+                // The next wait is for the replica to ask.
+                rest.patience.renew();
+                Ok(Self::Longer(rest))
             }
-            if kept.len() > bound {
-                break;
-            }
+            Err(Unsent) => Err(rest.passage.fault().unwrap_or(Fault::Cut)),
         }
-        rest.kept = kept.into();
-        Ok(Self::Longer(rest))
     }
 }
 
@@ -63,9 +74,8 @@ impl Upload {
 pub(crate) struct Rest {
     kept: Bytes,
     body: Incoming,
-    pause: Duration,
-    late: Pin<Box<Sleep>>,
-    spoilt: Spoilt,
+    patience: Patience,
+    passage: Passage,
 }
 
 /// The client did not send the rest.
@@ -74,12 +84,12 @@ pub(crate) struct Rest {
 pub(crate) struct Unsent;
 
 impl Rest {
-    pub(crate) fn spoilt(&self) -> Spoilt {
-        self.spoilt.clone()
+    pub(crate) fn passage(&self) -> Passage {
+        self.passage.clone()
     }
 
     fn spoil(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Unsent>>> {
-        *self.spoilt.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        self.passage.lock().fault = Some(fault);
         Poll::Ready(Some(Err(Unsent)))
     }
 }
@@ -99,13 +109,15 @@ impl Body for Rest {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Err(_))) => self.spoil(Fault::Cut),
             Poll::Ready(part) => {
-                let next = Instant::now() + self.pause;
-                self.late.as_mut().reset(next);
+                self.patience.renew();
+                if part.is_none() || self.body.is_end_stream() {
+                    self.passage.lock().ended = true;
+                }
                 Poll::Ready(part.map(|part| part.map_err(|_| Unsent)))
             }
             Poll::Pending => {
-                ready!(self.late.as_mut().poll(cx));
-                self.spoil(Fault::SlowClient(self.pause))
+                ready!(self.patience.poll(None, cx));
+                self.spoil(Fault::SlowClient(self.patience.pause()))
             }
         }
     }
@@ -115,12 +127,6 @@ impl Body for Rest {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (rest, kept) = (self.body.size_hint(), self.kept.len() as u64);
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(kept));
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper.saturating_add(kept));
-        }
-        hint
+        kept::after(self.kept.len(), self.body.size_hint())
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub(crate) const WATCHDOG: Duration = Duration::from_secs(60);
 
 /// The gateway, built as its users do. Cargo builds an example for these tests only as a test of its own.
-fn gateway() -> &'static Path {
+pub(crate) fn gateway() -> &'static Path {
     static GATEWAY: OnceLock<PathBuf> = OnceLock::new();
     GATEWAY.get_or_init(|| {
         let test = std::env::current_exe().unwrap();

@@ -3,6 +3,7 @@
 #![cfg(all(unix, feature = "full", not(loom)))]
 
 mod house;
+mod misuse;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,7 +14,7 @@ use std::thread;
 use house::{Answer, File, Process, WATCHDOG, connect, get, reply, say, upstream};
 
 /// Limits and checks that are in nobody's way.
-const CALM: &str = "[client]\nper_second = 100000\ndepth = 100000\n[gateway]\nper_second = 100000\ndepth = 100000\n";
+pub(crate) const CALM: &str = "[client]\nper_second = 100000\ndepth = 100000\n[gateway]\nper_second = 100000\ndepth = 100000\n";
 
 fn post(length: usize) -> Vec<u8> {
     let mut text = format!(
@@ -66,7 +67,7 @@ fn a_replica_that_is_killed_takes_no_idempotent_request_with_it() {
 }
 
 /// An upstream whose requests wait for the gate, and say when they have come. The health path is not gated.
-fn gated() -> (std::net::SocketAddr, mpsc::Receiver<()>, mpsc::Sender<()>) {
+pub(crate) fn gated() -> (std::net::SocketAddr, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (came, coming) = mpsc::channel();
     let (open, gate) = mpsc::channel::<()>();
     let gate = Mutex::new(gate);
@@ -81,10 +82,10 @@ fn gated() -> (std::net::SocketAddr, mpsc::Receiver<()>, mpsc::Sender<()>) {
     (address, coming, open)
 }
 
-const GATED: &str = "[health]\npath = '/health'\n[hedge]\nattempts = 1\n";
+pub(crate) const GATED: &str = "[health]\npath = '/health'\n[hedge]\nattempts = 1\n";
 
 /// So many requests that have come to the upstream.
-fn in_flight(
+pub(crate) fn in_flight(
     gateway: std::net::SocketAddr,
     coming: &mpsc::Receiver<()>,
     n: usize,
