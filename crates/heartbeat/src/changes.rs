@@ -14,7 +14,7 @@ use crate::names::Names;
 use crate::planes::{News, Place};
 use crate::{Health, Monitor};
 
-/// Which pulse: unique in its monitor for the life of the process, short of 2³² pulses in one slot.
+/// Which pulse: unique in its monitor for the life of the process, short of 2³⁰ pulses in one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PulseId {
     pub(crate) block: u32,

@@ -23,48 +23,62 @@ const SLICE: u32 = 64;
 /// When a class was scanned, and will be.
 struct Drive {
     class: Arc<ClassState>,
-    /// On a grid of periods, which starts anew when a scan comes late.
-    planned: Instant,
-    next: Instant,
-    /// The ends of the last scans.
-    ends: [Option<Instant>; TICKS],
-    last: usize,
-    /// The scan before was late.
-    grace: bool,
+    /// When the next scan is due: on a grid of periods, which starts anew when one comes late.
+    due: Instant,
+    /// When the last one ended.
+    end: Option<Instant>,
+    /// For the last scans that were counted, the end of the one before: what was counted began there.
+    since: [Option<Instant>; TICKS],
+    /// Where in it the next goes.
+    at: usize,
+    /// The last scan came late, or took so long that the next one would.
+    late: bool,
+    /// It was not counted, since it came late or the runtime of its pulses had no time; the next one is not either.
+    deaf: bool,
 }
 
 impl Drive {
     fn new(class: Arc<ClassState>, now: Instant) -> Self {
-        let planned = after(now, class.timing.period);
         Self {
+            due: after(now, class.timing.period),
             class,
-            planned,
-            next: planned,
-            ends: [None; TICKS],
-            last: 0,
-            grace: false,
+            end: None,
+            since: [None; TICKS],
+            at: 0,
+            late: false,
+            deaf: false,
         }
     }
 
-    /// Scans the class; false if it came so late that 1.25 timeouts cannot be held.
-    async fn scan(&mut self, outbox: &Outbox, now: Instant) -> bool {
+    /// Scans the class.
+    ///
+    /// Why a silence is found in 1 to 1.25 timeouts, which are 12 to 15 periods: a beat is heard by a scan that ends
+    /// within a period after it was due, or from whose end the grid starts anew. The 13th scan after that is due 13
+    /// periods later; so it comes 12 periods after the beat, or more. The beat came after the scan before, which was due
+    /// a period earlier; so it is 14 periods until the 13th is due, and no more than 15 until it comes.
+    ///
+    /// Late scans count for nothing, nor does the one after them: everybody has a period to get going again.
+    async fn scan(&mut self, outbox: &Outbox, now: Instant) {
         let timing = &self.class.timing;
-        let lateness = now.duration_since(self.next);
-        let late = lateness > timing.period;
+        let late = |at: Instant| at.duration_since(self.due) > timing.period;
         // ORDERING: Relaxed: a beat publishes nothing.
         let heard = |canary: &Arc<AtomicBool>| canary.swap(false, Ordering::Relaxed);
-        let deaf = late || !self.class.canary.as_ref().is_none_or(heard);
-        let counted = !deaf && !self.grace;
-        self.grace = deaf;
+        let deaf = late(now) || !self.class.canary.as_ref().is_none_or(heard);
+        let counted = !deaf && !self.deaf;
         // From the end of the last scan, so that what a handle read during it counts in its favour.
-        let witnessed = match self.ends[self.last] {
-            Some(end) if counted => timing.witness(now.duration_since(end)),
-            None if counted => timing.witness(timing.period),
-            _ => timing.now(),
+        let passed = self
+            .end
+            .map_or(timing.period, |end| now.duration_since(end));
+        let witnessed = match counted {
+            true => timing.witness(passed),
+            false => timing.now(),
         };
+        if counted {
+            self.since[self.at] = self.end;
+            self.at = (self.at + 1) % TICKS;
+        }
         // To a period: when in it the last beat came is not known.
-        let oldest = self.ends[(self.last + 1) % TICKS];
-        let detection = oldest.map(|end| now.duration_since(end) + timing.period);
+        let detection = self.since[self.at].map(|end| now.duration_since(end) + timing.period);
         let mut watched = 0;
         for at in 0.. {
             let Some(block) = block(&self.class.blocks, at) else {
@@ -87,37 +101,27 @@ impl Drive {
                 tokio::task::yield_now().await;
             }
         }
-        let passed = match self.ends[self.last] {
-            Some(end) => now.duration_since(end),
-            None => timing.period,
-        };
         timing.record.lock().watched(watched, passed);
-        self.last = (self.last + 1) % TICKS;
-        self.ends[self.last] = Some(Instant::now());
-        self.planned = match after(self.planned, timing.period) {
-            planned if late || planned <= now => after(now, timing.period),
-            planned => planned,
-        };
-        // Never short of a timeout after the scan that took the last beat of whoever is found silent by then.
-        let oldest = self.ends[(self.last + 1) % TICKS];
-        self.next = match oldest {
-            Some(end) => self.planned.max(after(end, timing.expect.within)),
-            None => self.planned,
-        };
-        lateness <= timing.expect.within / 4
+        let end = Instant::now();
+        self.end = Some(end);
+        self.late = late(end);
+        self.deaf = deaf;
+        self.due = after(if self.late { end } else { self.due }, timing.period);
+    }
+}
+
+/// Tells the listeners when the task ends, however it ends: also if it is dropped before its first poll.
+pub(crate) struct End(pub(crate) Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.ended(true);
     }
 }
 
 /// Runs until it is aborted, or its runtime shuts down.
-pub(crate) async fn watch(shared: Arc<Shared>) {
-    /// Tells the listeners when the task ends, however it ends.
-    struct End<'a>(&'a Shared);
-    impl Drop for End<'_> {
-        fn drop(&mut self) {
-            self.0.ended(true);
-        }
-    }
-    let _end = End(&shared);
+pub(crate) async fn watch(end: End) {
+    let shared = &end.0;
     let mut drives: Vec<Drive> = Vec::new();
     let mut stalled = false;
     loop {
@@ -125,20 +129,20 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
             drives.push(Drive::new(Arc::clone(class), Instant::now()));
         }
         let fresh = shared.fresh.notified();
-        match drives.iter().map(|drive| drive.next).min() {
+        match drives.iter().map(|drive| drive.due).min() {
             None => fresh.await,
-            Some(next) => drop(tokio::time::timeout_at(next, fresh).await),
+            Some(due) => drop(tokio::time::timeout_at(due, fresh).await),
         }
-        let mut in_time = true;
         for drive in &mut drives {
             let now = Instant::now();
-            if drive.next <= now {
-                in_time &= drive.scan(&shared.outbox, now).await;
+            if drive.due <= now {
+                drive.scan(&shared.outbox, now).await;
             }
         }
         shared.turn();
-        if stalled == in_time {
-            stalled = !in_time;
+        let late = drives.iter().any(|drive| drive.late);
+        if stalled != late {
+            stalled = late;
             shared.stalled(stalled);
         }
     }

@@ -7,11 +7,10 @@ use evenkeel_sync::Mutex;
 use evenkeel_sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
 
-use crate::planes::{NEVER, TICKS};
+use crate::planes::NEVER;
 use crate::quality::Record;
 
-/// Tokio's timers fire up to a millisecond late; a period is so much longer that a timeout's worth of them is never
-/// short of it.
+/// Tokio's timers fire up to a millisecond late.
 const GRAIN: Duration = Duration::from_millis(1);
 
 /// What a monitor expects of the pulses of a class: a beat within a timeout, and a limit on what is exempt from it.
@@ -38,7 +37,8 @@ impl Expect {
     /// A beat at least every `timeout`, of 40 ms or more.
     ///
     /// A pulse falls silent no sooner than a `timeout` after its last beat, and no later than 1.25 of it as long as the
-    /// monitor runs in time.
+    /// monitor runs in time: never later than by a twelfth, the millisecond included that tokio's timers take. A turn
+    /// that is later adds what it is late by and two twelfths, and is told as [`Stalled`](crate::Health::Stalled).
     pub const fn within(timeout: Duration) -> Self {
         Self {
             within: timeout,
@@ -97,7 +97,7 @@ impl evenkeel_errors::Known for ClassError {
 /// time between two scans at most and has been added to each limit.
 pub(crate) struct Timing {
     pub(crate) expect: Expect,
-    /// From scan to scan.
+    /// From scan to scan: a twelfth of the timeout.
     pub(crate) period: Duration,
     /// What a scan may add to the witnessed time at most, however long ago the last one was.
     pub(crate) allowance: Duration,
@@ -117,7 +117,7 @@ impl Timing {
         if expect.within < Duration::from_millis(40) {
             return Err(ClassError::TooShort(expect.within));
         }
-        let period = expect.within.saturating_add(GRAIN) / TICKS as u32;
+        let period = expect.within / 12;
         Ok(Self {
             expect,
             period,

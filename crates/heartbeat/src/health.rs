@@ -17,7 +17,8 @@ pub enum Health {
     Hung,
     /// The same, woken and not polled: its runtime has no thread for it.
     Starved,
-    /// The monitor itself did not run in time. It witnessed nothing meanwhile, so it holds no silence against anybody.
+    /// The monitor itself runs later than a twelfth of the timeout of some class. It witnessed nothing meanwhile, so it
+    /// holds no silence against anybody, and what it is late by comes on top of the time in which a silence is found.
     Stalled,
     /// The handle is gone: the worker returned, was cancelled, or panicked.
     Closed,

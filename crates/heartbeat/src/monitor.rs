@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::changes::Outbox;
-use crate::drive::watch;
+use crate::drive::{End, watch};
 use crate::expect::Timing;
 use crate::planes::{News, Phase, Planes};
 use crate::{Change, Changes, ClassError, Expect, Health, Heartbeat, PulseId, Quality, Watched};
@@ -133,9 +133,11 @@ impl Drop for Keep {
 
 /// Watches any number of pulses from one task with one timer.
 ///
-/// The time of a silence is what the monitor has witnessed: a scan adds at most a period of it, however long ago the
-/// last one was, and one that comes late by more than that adds none, nor does the one after it. So a stopped process, a
-/// suspended machine or a starved runtime holds no silence against the workers, and a hang is found all the same.
+/// The time of a silence is what the monitor has witnessed: it looks twelve times a timeout, and each look adds a twelfth at
+/// most, however long ago the last one was. One that comes late by more than that adds none, nor does the one after it.
+/// So a stopped process, a suspended machine or a starved runtime holds no silence against the workers, and a hang is
+/// found all the same. While it is as late as that it says so, as [`Stalled`](Health::Stalled) under
+/// [`PulseId::MONITOR`].
 ///
 /// Cheap to clone. The task ends when the last [`Monitor`], [`Class`] and [`Changes`] of it are gone.
 ///
@@ -247,7 +249,7 @@ impl Monitor {
         let mut task = self.keep.task.lock();
         if task.as_ref().is_none_or(JoinHandle::is_finished) {
             shared.ended(false);
-            *task = Some(runtime.spawn(watch(Arc::clone(shared))));
+            *task = Some(runtime.spawn(watch(End(Arc::clone(shared)))));
         }
         drop(task);
         Ok(Class {

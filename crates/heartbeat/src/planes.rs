@@ -8,8 +8,8 @@ use evenkeel_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::Health;
 
-/// In how many witnessed scans without a beat a pulse falls silent: a timeout is as many periods.
-pub(crate) const TICKS: usize = 12;
+/// In how many witnessed scans without a beat a pulse falls silent.
+pub(crate) const TICKS: usize = 13;
 
 /// A limit that never comes.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -153,8 +153,8 @@ pub(crate) struct News {
 
 impl Row {
     fn full(&self) -> u64 {
-        // TICKS is 0b1100, and no pulse counts further.
-        self.count[3] & self.count[2]
+        // TICKS is 0b1101, and no pulse counts further.
+        self.count[3] & self.count[2] & self.count[0]
     }
 
     /// Adds one for each pulse of `more`, and starts again for those that are not in `quiet`.

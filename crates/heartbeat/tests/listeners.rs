@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Wake};
 use std::time::Duration;
 
-use evenkeel_heartbeat::{Changes, Expect, Health, Heartbeat, Monitor, Watched};
+use evenkeel_heartbeat::{Changes, Expect, Health, Heartbeat, Monitor, PulseId, Watched};
 use tokio::time::sleep;
 
 const T: Duration = Duration::from_secs(2);
@@ -95,4 +95,51 @@ async fn every_listener_hears_every_change() {
     assert_eq!(second.next().await.unwrap().health, Health::Closed);
     assert_eq!(second.missed(), 0);
     assert!(monitor.snapshot().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scan_of_many_pulses_lets_others_run() {
+    let monitor = Monitor::new();
+    let mut changes = monitor.changes();
+    let class = monitor.class(Expect::within(T)).unwrap();
+    let pulses: Vec<Watched> = (0..100_000).map(|_| class.register("worker")).collect();
+    // All fall silent in one scan, and the first are heard of before it is over.
+    let mut turns = Vec::new();
+    while turns.iter().sum::<usize>() < pulses.len() {
+        changes.next().await.unwrap();
+        turns.push(1 + std::iter::from_fn(|| changes.try_next()).count());
+    }
+    assert!(turns.iter().all(|turn| *turn <= 1 << 15), "{turns:?}");
+    assert_eq!(pulses[99_999].health(), Health::Silent);
+}
+
+#[test]
+fn a_monitor_on_a_runtime_that_is_gone_is_closed() {
+    let monitor = Monitor::new();
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+    };
+    let gone = runtime();
+    let handle = gone.handle().clone();
+    drop(gone);
+    let mut changes = monitor.changes();
+    let class = {
+        let _inside = handle.enter();
+        monitor.class(Expect::within(T)).unwrap()
+    };
+    assert_eq!(monitor.health(PulseId::MONITOR), Health::Closed);
+    let next = runtime();
+    next.block_on(async {
+        assert!(changes.next().await.is_none());
+        // The next class brings it to life again, the old one too.
+        let _other = monitor.class(Expect::within(T)).unwrap();
+        assert_eq!(monitor.health(PulseId::MONITOR), Health::Starting);
+        let mut changes = monitor.changes();
+        let pulse = class.register("worker");
+        drop(pulse);
+        assert_eq!(changes.next().await.unwrap().health, Health::Closed);
+    });
 }

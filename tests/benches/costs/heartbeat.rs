@@ -18,7 +18,7 @@ use crate::threads::two;
 const MILLION: usize = 1_000_000;
 
 /// A timeout of which a period of scans is a second.
-const WITHIN: Duration = Duration::from_millis(11_999);
+const WITHIN: Duration = Duration::from_millis(12_000);
 
 pub(crate) fn run(bench: &mut Bench) {
     beat_scanned(bench);
