@@ -11,11 +11,12 @@ use std::time::Duration;
 use tokio::runtime::{Handle, Id};
 use tokio::time::{Instant, Sleep};
 
+use crate::counted::NodeRef;
 use crate::deadline::Deadline;
-use crate::node::{Node, NodeRef};
+use crate::node::Node;
 use crate::queue::{Queue, Tick, Timed};
 use crate::up::{Ext, Up};
-use crate::word::{DECIDED, Packed};
+use crate::word::Packed;
 use crate::{Cause, sweep};
 
 /// There is no tokio runtime here, or it is shutting down.
@@ -48,7 +49,7 @@ pub(crate) fn child(parent: &NodeRef, at: Option<Instant>) -> Result<NodeRef, No
     let (Some(at), true) = (at, deadline < parent.deadline) else {
         return Ok(Node::child(parent));
     };
-    if parent.look().has(DECIDED) {
+    if parent.is_decided() {
         return Ok(Node::child(parent));
     }
     if at <= Instant::now() {
@@ -123,6 +124,7 @@ async fn drive(close: Close, mut sleep: Pin<Box<Sleep>>) {
             let Some(at) = driver.start.checked_add(Duration::from_millis(next)) else {
                 return Poll::Pending;
             };
+            // With many due at once it is ready, until tokio's budget for one poll is used up.
             if sleep.deadline() != at {
                 sleep.as_mut().reset(at);
             }

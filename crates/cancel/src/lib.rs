@@ -8,10 +8,12 @@ mod blocking;
 mod callback;
 mod cause;
 mod claim;
+mod counted;
 mod deadline;
 mod driver;
 #[cfg(feature = "errors")]
 mod errors;
+mod foreign;
 mod future;
 #[cfg(feature = "tokio-util")]
 mod interop;

@@ -15,13 +15,11 @@ use std::task::Waker;
 use evenkeel_sync::{Arc, Mutex};
 
 use crate::Cause;
+use crate::counted::NodeRef;
 use crate::list::{Entry, Kind, Link, List};
-use crate::node::{Node, NodeRef};
-use crate::sweep;
+use crate::node::Node;
+use crate::sweep::{self, BATCH};
 use crate::word::Packed;
-
-/// So many deadlines are taken in one hold of the lock.
-const BATCH: usize = 32;
 
 pub(crate) type Tick = u64;
 
@@ -110,7 +108,8 @@ impl Queue {
         })
     }
 
-    /// Cancels all that is due at `now`, and leaves `driver` to be woken for what comes before the returned tick.
+    /// Cancels what is due at `now`, and leaves `driver` to be woken for what comes before the returned tick. If there is more than
+    /// a batch, that is `now`, so that the driver may let others have their turn.
     pub(crate) fn turn(&self, now: Tick, driver: &Waker) -> Option<Tick> {
         let mut replaced = None;
         let mut due = Vec::with_capacity(BATCH);
@@ -132,8 +131,12 @@ impl Queue {
                 return next;
             }
             drop(state);
+            let full = due.len() == BATCH;
             for node in due.drain(..) {
                 sweep::cancel(&node, Packed::new(Cause::Timeout));
+            }
+            if full {
+                return Some(now);
             }
         }
     }

@@ -5,9 +5,11 @@ use std::task::Poll;
 
 use evenkeel_sync::{Arc, block_on, model, thread};
 
+use crate::counted::NodeRef;
 use crate::deadline::Deadline;
-use crate::node::{Node, NodeRef};
+use crate::node::Node;
 use crate::queue::{Queue, Tick, Timed};
+use crate::sweep::BATCH;
 use crate::up::{Ext, Up};
 use crate::word::DECIDED;
 
@@ -78,5 +80,25 @@ fn drop_turn() {
         let driver = thread::spawn(move || driven.turn(5, std::task::Waker::noop()));
         drop(node);
         assert_eq!(driver.join().unwrap(), None);
+    });
+}
+
+#[test]
+fn many_due_turn() {
+    model("many_due_turn", Some(2), || {
+        let queue = Queue::new();
+        let nodes: Vec<_> = (0..=BATCH).map(|_| timed(&queue, 5)).collect();
+        for node in &nodes {
+            assert!(node.enqueue());
+        }
+        let driven = Arc::clone(&queue);
+        let driver =
+            thread::spawn(move || while driven.turn(5, std::task::Waker::noop()).is_some() {});
+        let late = timed(&queue, 5);
+        assert!(late.enqueue());
+        driver.join().unwrap();
+        assert!(nodes.iter().all(|node| node.load().has(DECIDED)));
+        queue.turn(5, std::task::Waker::noop());
+        assert!(late.load().has(DECIDED));
     });
 }

@@ -1,10 +1,13 @@
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use pin_project::pin_project;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -55,7 +58,7 @@ struct State {
     /// What is spawned at this moment is aborted, too.
     aborting: bool,
     next: u64,
-    running: HashMap<u64, Task>,
+    running: BTreeMap<u64, Task>,
     shutdown: Shutdown,
 }
 
@@ -156,11 +159,7 @@ impl Scope {
     {
         let ended = self.enter(name.into())?;
         let id = ended.id;
-        let task = self.handle.spawn(async move {
-            let mut ended = ended;
-            future.await;
-            ended.by_itself = true;
-        });
+        let task = self.handle.spawn(Named { future, ended });
         self.shared.can_abort(id, task.abort_handle());
         Ok(())
     }
@@ -179,8 +178,9 @@ impl Scope {
         let token = self.token();
         let task = self.handle.spawn_blocking(move || {
             let mut ended = ended;
+            ended.ran = Ran::Inside;
             f(token);
-            ended.by_itself = true;
+            ended.ran = Ran::ByItself;
         });
         self.shared.can_abort(id, task.abort_handle());
         Ok(())
@@ -197,12 +197,15 @@ impl Scope {
         Ok(Ended {
             shared: Arc::clone(&self.shared),
             id,
-            by_itself: false,
+            ran: Ran::Outside,
         })
     }
 
     /// Ends the scope: refuses new tasks, cancels the token with [`Cause::Shutdown`], waits up to `grace` for the tasks, aborts those
     /// that are left, and waits for them up to [`Scope::ABORT_BOUND`].
+    ///
+    /// A task of the scope that awaits this waits for itself, and is aborted after `grace`. Of several calls at the same time the shortest
+    /// grace holds.
     ///
     /// # Cancel safety
     ///
@@ -294,11 +297,43 @@ impl Shared {
     }
 }
 
+#[pin_project]
+struct Named<F> {
+    #[pin]
+    future: F,
+    /// Dropped after the future.
+    ended: Ended,
+}
+
+impl<F: Future<Output = ()>> Future for Named<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        this.ended.ran = Ran::Inside;
+        let poll = this.future.poll(cx);
+        this.ended.ran = match poll {
+            Poll::Ready(()) => Ran::ByItself,
+            Poll::Pending => Ran::Outside,
+        };
+        poll
+    }
+}
+
+/// Where the code of a task is. Whether the thread unwinds would not do to know who panicked: a runtime may be dropped by a panic.
+enum Ran {
+    /// Not begun, or between two polls.
+    Outside,
+    /// Within its own code: gone from here, it panicked.
+    Inside,
+    ByItself,
+}
+
 /// Dropped with its task, however that ends.
 struct Ended {
     shared: Arc<Shared>,
     id: u64,
-    by_itself: bool,
+    ran: Ran,
 }
 
 impl Drop for Ended {
@@ -309,16 +344,13 @@ impl Drop for Ended {
         };
         let closed = state.closed;
         let shutdown = &mut state.shutdown;
-        if self.by_itself {
-            if closed {
-                shutdown.finished.push(task.name);
-            }
-        } else if std::thread::panicking() {
-            if shutdown.panicked.len() < PANICS_NAMED {
+        match self.ran {
+            Ran::ByItself if closed => shutdown.finished.push(task.name),
+            Ran::Inside if shutdown.panicked.len() < PANICS_NAMED => {
                 shutdown.panicked.push(task.name);
             }
-        } else {
-            shutdown.aborted.push(task.name);
+            Ran::Outside => shutdown.aborted.push(task.name),
+            Ran::ByItself | Ran::Inside => {}
         }
         if state.running.is_empty() {
             drop(state);

@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::callback::Registration;
+use crate::counted::NodeRef;
 use crate::driver::{self, NoRuntime};
 use crate::future::{Cancelled, CancelledOwned, Run};
-use crate::node::{Node, NodeRef};
+use crate::node::Node;
 use crate::sweep;
 use crate::word::{DECIDED, INHERITED, Packed};
 use crate::{Cancel, Cause};
@@ -60,7 +61,8 @@ impl Source {
     /// Cancels it and all its descendants; true for the one call that did it, whose cause stays.
     ///
     /// When it returns, with true or false, everything derived from this source before the call reads cancelled, and what
-    /// this call found waiting was woken. Callbacks run on this thread, last. A waker or callback that panics stops no other;
+    /// this call found waiting was woken. Callbacks run on this thread, last; if this call is made by a callback, they run when that
+    /// one has returned, so that a chain of callbacks needs no stack. A waker or callback that panics stops no other;
     /// the panic goes no further than the panic hook. Takes time linear in what is registered below: waiters, callbacks, claims,
     /// and the children that have some.
     #[allow(
@@ -268,6 +270,7 @@ impl Token {
 
     /// Calls `f` with the cause when this token is cancelled, on the thread of the canceller; at once if it is.
     ///
+    /// A canceller that is itself a callback is let return first: `f` must not be waited for there.
     /// Dropping the registration stops it; [`Registration::keep`] leaves it for as long as the token lives.
     pub fn on_cancel(&self, f: impl FnOnce(Cause) + Send + 'static) -> Registration {
         Registration::new(&self.0, Box::new(f))
