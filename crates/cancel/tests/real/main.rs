@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use evenkeel_cancel::{Cause, Scope, Signals, Source};
+use evenkeel_cancel::{Cause, Scope, Signals, Source, Token};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 
@@ -86,4 +86,29 @@ fn the_first_signal_cancels_and_the_second_cuts_the_grace_short() {
 fn outside_a_runtime_it_is_an_error() {
     let error = Signals::cancel(&Source::new()).unwrap_err();
     assert!(error.to_string().contains("no tokio runtime"), "{error}");
+}
+
+/// Computes until `done`, on a worker that it does not give back.
+fn compute_until(done: impl Fn() -> bool) {
+    let begin = std::time::Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < WATCHDOG, "the deadline never came");
+        std::hint::spin_loop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_computes_holds_up_no_deadline() {
+    let task = tokio::spawn(async {
+        let never = Token::never();
+        let short = Duration::from_millis(20);
+        // The first of the runtime, and one that is earlier than what the driver waits for.
+        let later = never.child_with_timeout(WATCHDOG * 2).unwrap();
+        let first = never.child_with_timeout(short * 2).unwrap();
+        compute_until(|| first.is_cancelled());
+        let earlier = never.child_with_timeout(short).unwrap();
+        compute_until(|| earlier.is_cancelled());
+        assert!(!later.is_cancelled());
+    });
+    task.await.unwrap();
 }
