@@ -96,8 +96,9 @@ impl Claim {
 
     /// Asks for permission to deliver, for a delivery that may fail.
     ///
-    /// While the permit is out, a cancellation waits for it: committing it wins, dropping it gives the right back, to the
-    /// cancellation if there was one.
+    /// While the permit is out, a cancellation is kept, and whoever cancelled does not wait for it: committing the permit wins,
+    /// dropping it gives the right back, to the cancellation if there was one. A permit that is forgotten leaves the claim without a
+    /// verdict for ever.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! A counted reference to a node, and the end of a node whose last one goes.
 
 use std::ops::Deref;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 
 use evenkeel_sync::atomic::Ordering;
@@ -104,6 +105,10 @@ impl NodeRef {
         this.refs.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }
+
+// A panic leaves no node half changed: nothing foreign runs inside.
+impl UnwindSafe for NodeRef {}
+impl RefUnwindSafe for NodeRef {}
 
 impl Clone for NodeRef {
     #[inline]

@@ -180,6 +180,19 @@ impl Node {
         word
     }
 
+    /// The highest ancestor whose deadline is this node's.
+    pub(crate) fn timed_out(&self) -> &Self {
+        let mut owner = self;
+        loop {
+            let same = |above: &&Self| above.deadline == self.deadline;
+            let several = owner.up.inputs().iter().map(|input| &*input.parent);
+            let Some(above) = owner.up.parent().into_iter().chain(several).find(same) else {
+                return owner;
+            };
+            owner = above;
+        }
+    }
+
     /// Decides it with the cause of `from`, which is decided; the word that stands then.
     pub(crate) fn inherit(&self, from: &Self) -> Word {
         let word = self.load();

@@ -9,6 +9,7 @@ use evenkeel_sync::{Arc, UnsafeCell};
 
 use crate::Cause;
 use crate::counted::NodeRef;
+use crate::foreign;
 use crate::list::{Entry, Kind, Link};
 
 /// The entry of a future; a part of the future itself.
@@ -159,7 +160,7 @@ impl Callback {
                 this.claim(node.own_cause());
                 Self::from_entry(entry)
             };
-            callback.run();
+            foreign::shielded(move || callback.run());
             return false;
         }
         true

@@ -2,7 +2,7 @@
 
 #![cfg(all(unix, feature = "signal", not(loom)))]
 
-use std::future::pending;
+use std::future::{pending, ready};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -111,4 +111,26 @@ async fn who_computes_holds_up_no_deadline() {
         assert!(!later.is_cancelled());
     });
     task.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_always_ready_is_cut_by_its_own_deadline() {
+    let short = Duration::from_millis(5);
+    let token = Token::never().child_with_timeout(short).unwrap();
+    let begin = std::time::Instant::now();
+    while token.run(ready(())).await.is_ok() {
+        assert!(begin.elapsed() < WATCHDOG, "never cut");
+    }
+    assert_eq!(token.cause(), Some(Cause::Timeout));
+}
+
+#[test]
+fn a_thread_waits_for_a_deadline_that_nobody_drives() {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_time().build().unwrap();
+    let token = runtime.block_on(async {
+        let short = Duration::from_millis(5);
+        Token::never().child_with_timeout(short).unwrap()
+    });
+    assert_eq!(token.blocking_wait_timeout(WATCHDOG), Some(Cause::Timeout));
 }
