@@ -122,8 +122,8 @@ impl Outbox {
         self.names.lock().get(name)
     }
 
-    /// Queues a change of a pulse. Called with the lock of its planes held, so that changes of one pulse keep their
-    /// order.
+    /// Queues a change of a pulse. A scan calls it with the lock of the planes held, so that the end of the pulse comes
+    /// after.
     pub(crate) fn put(&self, block: u32, news: News, after: &mut After) {
         let queues = self.queues.lock();
         if !queues.is_empty() || traced() {

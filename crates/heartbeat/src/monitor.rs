@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::changes::Outbox;
 use crate::drive::{End, watch};
 use crate::expect::Timing;
-use crate::planes::{News, Phase, Planes};
+use crate::planes::{News, Planes};
 use crate::{Change, Changes, ClassError, Expect, Health, Heartbeat, PulseId, Quality, Watched};
 
 /// Pulses of one class in one allocation: a line of 512 bits, and what goes with them.
@@ -218,7 +218,8 @@ impl Monitor {
         let class = self.new_class(expect, Some(Arc::clone(&heard)))?;
         let pulse = self.new_class(expect, None)?.register("runtime");
         // What its silence is called.
-        pulse.turn(Phase::Woken, false);
+        let (block, place) = pulse.place();
+        block.planes.wake(place, true);
         let period = class.period() / 2;
         let canary = runtime.spawn(async move {
             loop {

@@ -26,9 +26,10 @@ pub(crate) const NEVER: u64 = u64::MAX;
 /// of the handle writes the limit, then sets the bit with Release; the scan reads the bit with Acquire, then the limit.
 /// So a scan that sees a unit sees its limit, or that of a later one.
 ///
-/// `marks` has a generation and a [`Phase`] a pulse. The generation changes under the lock, with the slot in one hand. The
-/// phase is a hint by which an alarm is named: the holder stores it, and a waker, which may outlive the pulse,
-/// exchanges it, so that it finds the generation changed and leaves the successor's alone.
+/// `marks` has a generation a pulse, above two flags by which an alarm is named: `POLLING`, which the holder sets for a poll,
+/// and `WOKEN`, which a waker sets and the next poll clears. The generation changes under the lock, with the slot in one
+/// hand; a waker may outlive its pulse and exchanges the whole, so that it finds the generation changed and leaves the
+/// successor's flags alone. The flags publish nothing.
 ///
 /// Everything else is `tally`'s: the scan holds it for a word's worth of work, register and close for a few
 /// instructions, a beat never. A slot is cleared when it is given away, under the lock, by the thread that had the last
@@ -42,36 +43,18 @@ pub(crate) struct Planes<const W: usize, const N: usize> {
     tally: Mutex<Tally<W, N>>,
 }
 
-/// What a future that tells of its polls is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Phase {
-    /// Waits to be woken, or tells nothing of its polls.
-    Idle = 0,
-    /// Was woken and is to be polled.
-    Woken = 1,
-    /// Is being polled.
-    Polling = 2,
-}
+/// The future that the pulse watches was woken, and is to be polled.
+const WOKEN: u32 = 0b01;
+/// It is being polled.
+const POLLING: u32 = 0b10;
+const FLAGS: u32 = 2;
 
-impl Phase {
-    const BITS: u32 = 2;
-
-    fn of(mark: u32) -> Self {
-        match mark & 0b11 {
-            0 => Self::Idle,
-            1 => Self::Woken,
-            _ => Self::Polling,
-        }
-    }
-
-    /// What to call a silence in this phase.
-    fn alarm(self) -> Health {
-        match self {
-            Self::Idle => Health::Silent,
-            Self::Woken => Health::Starved,
-            Self::Polling => Health::Hung,
-        }
+/// What to call a silence.
+fn alarm(mark: u32) -> Health {
+    match mark & (POLLING | WOKEN) {
+        0 => Health::Silent,
+        WOKEN => Health::Starved,
+        _ => Health::Hung,
     }
 }
 
@@ -136,8 +119,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    fn mark(self, phase: Phase) -> u32 {
-        self.generation << Phase::BITS | phase as u32
+    fn mark(self, flags: u32) -> u32 {
+        self.generation << FLAGS | flags
     }
 }
 
@@ -219,33 +202,45 @@ impl<const W: usize, const N: usize> Planes<W, N> {
         }
     }
 
-    /// Says what the pulse is at, and returns what it was at. `wakers` if there are wakers that tell of it.
+    /// A poll begins. Says whether it is part of another. `wakers` if there are some that tell of wake-ups.
     #[inline]
-    pub(crate) fn turn(&self, place: Place, phase: Phase, wakers: bool) -> Phase {
+    pub(crate) fn poll(&self, place: Place, wakers: bool) -> bool {
         let (w, i) = Self::at(place.slot);
-        let mark = &self.marks[w][i];
-        // ORDERING: Relaxed: a hint, which publishes nothing. Where wakers exchange, a swap, since loom cannot order
-        // their exchange with a store (model `stale_waker`).
-        Phase::of(if wakers {
-            mark.swap(place.mark(phase), Ordering::Relaxed)
+        let (mark, polling) = (&self.marks[w][i], place.mark(POLLING));
+        // ORDERING: Relaxed: it publishes nothing. Where wakers exchange, a swap, since loom cannot order their exchange
+        // with a store; the holder alone changes the mark otherwise.
+        let before = if wakers {
+            mark.swap(polling, Ordering::Relaxed)
         } else {
             let before = mark.load(Ordering::Relaxed);
-            mark.store(place.mark(phase), Ordering::Relaxed);
+            mark.store(polling, Ordering::Relaxed);
             before
-        })
+        };
+        before & POLLING != 0
     }
 
-    /// Says that the pulse was woken, if it is this one still and waits.
-    pub(crate) fn woken(&self, place: Place) {
+    /// The poll ends.
+    #[inline]
+    pub(crate) fn polled(&self, place: Place, wakers: bool) {
         let (w, i) = Self::at(place.slot);
-        // ORDERING: Relaxed: a hint, which publishes nothing; an exchange, for the slot may be another's by now (model
-        // `stale_waker`).
-        let _ = self.marks[w][i].compare_exchange(
-            place.mark(Phase::Idle),
-            place.mark(Phase::Woken),
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
+        let mark = &self.marks[w][i];
+        // ORDERING: Relaxed, as in `poll`. A wake-up that came meanwhile stays (model `woken_polled`).
+        if wakers {
+            mark.fetch_and(!POLLING, Ordering::Relaxed);
+        } else {
+            mark.store(place.mark(0), Ordering::Relaxed);
+        }
+    }
+
+    /// The pulse was woken, or `woken` is false and it is not to be polled any more. Nothing if it is another by now.
+    pub(crate) fn wake(&self, place: Place, woken: bool) {
+        let (w, i) = Self::at(place.slot);
+        let change = |mark: u32| {
+            let flags = if woken { mark | WOKEN } else { mark & !WOKEN };
+            (mark >> FLAGS == place.generation).then_some(flags)
+        };
+        // ORDERING: Relaxed: it publishes nothing; an exchange, for the slot may be another's by now (model `stale_waker`).
+        let _ = self.marks[w][i].fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
     }
 
     /// From now on the pulse is judged by `limit`; counts as a beat.
@@ -284,23 +279,18 @@ impl<const W: usize, const N: usize> Planes<W, N> {
         None
     }
 
-    /// Gives a slot back. The caller had the only handle. Says whether every slot was taken until now, and `report`s
-    /// the end.
-    pub(crate) fn remove(&self, place: Place, report: impl FnOnce(News)) -> bool {
+    /// Gives a slot back. The caller had the only handle. Returns the end to be told, and whether every slot was taken
+    /// until now. What a scan says of the pulse it has said by then, since it holds the lock meanwhile.
+    pub(crate) fn remove(&self, place: Place) -> (News, bool) {
         let (w, i) = Self::at(place.slot);
         let mut tally = self.tally.lock();
         let full = tally
             .rows
             .iter()
             .all(|row| row.used.count_ones() as usize == N);
+        let closed = self.news(w, i, tally.names[w][i], Health::Closed, false);
         self.wipe(&mut tally, w, i);
-        report(News {
-            place,
-            name: tally.names[w][i],
-            health: Health::Closed,
-            limited: false,
-        });
-        full
+        (closed, full)
     }
 
     /// Starts the slot anew, as another pulse of the same name. The caller has the only handle.
@@ -320,19 +310,20 @@ impl<const W: usize, const N: usize> Planes<W, N> {
         Place {
             slot: (w * N + i) as u32,
             // ORDERING: Relaxed; the generation changes under the lock that is held.
-            generation: self.marks[w][i].load(Ordering::Relaxed) >> Phase::BITS,
+            generation: self.marks[w][i].load(Ordering::Relaxed) >> FLAGS,
         }
     }
 
     fn wipe(&self, tally: &mut Tally<W, N>, w: usize, i: usize) {
         // ORDERING: Relaxed: all beats of the old handle happened before this, since the caller holds it alone, and
         // the next handle is made under the lock that we hold (model `reuse`).
-        self.beats[w].fetch_and(!(1 << i), Ordering::Relaxed);
-        self.busy[w].fetch_and(!(1 << i), Ordering::Relaxed);
+        for plane in [&self.beats[w], &self.busy[w]] {
+            plane.fetch_and(!(1 << i), Ordering::Relaxed);
+        }
         let mark = &self.marks[w][i];
-        let next = (mark.load(Ordering::Relaxed) >> Phase::BITS).wrapping_add(1);
+        let next = (mark.load(Ordering::Relaxed) >> FLAGS).wrapping_add(1);
         // A swap, so that a stale waker's exchange comes before it or fails (model `stale_waker`).
-        mark.swap(next << Phase::BITS, Ordering::Relaxed);
+        mark.swap(next << FLAGS, Ordering::Relaxed);
         tally.rows[w].clear(1 << i);
     }
 
@@ -354,13 +345,13 @@ impl<const W: usize, const N: usize> Planes<W, N> {
                 _ => self.beats[w].swap(0, Ordering::Relaxed),
             };
             row.starting &= !beat;
-            // ORDERING: Acquire pairs with the Release of `enter` (model `enter_scan`).
-            let limited = row.used & (self.busy[w].load(Ordering::Acquire) | row.starting);
+            // ORDERING: Relaxed: a limit that is out of date is found out by `judge`.
+            let limited = row.used & (self.busy[w].load(Ordering::Relaxed) | row.starting);
             let quiet = row.used & !limited & !beat;
             row.count(quiet, if counted { quiet & !row.full() } else { 0 });
             let mut bad = quiet & row.full();
             for i in each(limited) {
-                // ORDERING: Relaxed; `busy` published it, or the lock did.
+                // ORDERING: Relaxed, as above.
                 bad |= u64::from(now >= self.limits[w][i].load(Ordering::Relaxed)) << i;
             }
             for i in each(bad & !row.silent) {
@@ -386,7 +377,7 @@ impl<const W: usize, const N: usize> Planes<W, N> {
     /// How the pulse fares at this instant, beats since the last scan included.
     fn judge(&self, row: &Row, w: usize, i: usize, now: u64) -> Health {
         let bit = 1 << i;
-        // ORDERING: Acquire pairs with the Release of `enter` (model `enter_scan`).
+        // ORDERING: Acquire pairs with the Release of `enter` (models `enter_scan` and `enter_judge`).
         let busy = self.busy[w].load(Ordering::Acquire) & bit != 0;
         // ORDERING: Relaxed: a beat publishes nothing.
         let beat = self.beats[w].load(Ordering::Relaxed) & bit != 0;
@@ -394,7 +385,7 @@ impl<const W: usize, const N: usize> Planes<W, N> {
         let limit = self.limits[w][i].load(Ordering::Relaxed);
         let starting = row.starting & bit != 0 && !beat;
         // ORDERING: Relaxed: a hint, which publishes nothing.
-        let alarm = || Phase::of(self.marks[w][i].load(Ordering::Relaxed)).alarm();
+        let alarm = || alarm(self.marks[w][i].load(Ordering::Relaxed));
         match (busy || starting, beat) {
             (true, _) if now >= limit => alarm(),
             (true, _) if starting => Health::Starting,

@@ -3,7 +3,7 @@
 use evenkeel_sync::{Arc, Mutex, model, thread};
 
 use crate::Health;
-use crate::planes::{NEVER, News, Phase, Place, Planes, TICKS};
+use crate::planes::{NEVER, News, Place, Planes, TICKS};
 
 type Small = Planes<1, 2>;
 
@@ -79,6 +79,23 @@ fn enter_scan() {
     });
 }
 
+/// So does one who asks.
+#[test]
+fn enter_judge() {
+    model("enter_judge", None, || {
+        let (planes, first, _) = two(5);
+        planes.beat(first.slot);
+        planes.scan(0, true, no_alarm);
+        let worker = thread::spawn({
+            let planes = Arc::clone(&planes);
+            move || planes.enter(first.slot, 100)
+        });
+        assert_ne!(planes.health(first, 50), Health::Silent, "false alarm");
+        worker.join().unwrap();
+        assert_eq!(planes.health(first, 50), Health::Busy);
+    });
+}
+
 /// A slot given back and used again inherits neither beat nor unit nor silence, and the old place is closed.
 #[test]
 fn reuse() {
@@ -88,7 +105,7 @@ fn reuse() {
             let planes = Arc::clone(&planes);
             move || {
                 planes.enter(first.slot, 1);
-                planes.remove(first, |_| ());
+                planes.remove(first);
                 planes.insert(0, NEVER).unwrap()
             }
         });
@@ -99,10 +116,15 @@ fn reuse() {
         assert_eq!(planes.health(first, 2), Health::Closed);
         planes.scan(2, true, |_| ());
         assert_eq!(planes.health(again, 2), Health::Starting, "inherited");
+        planes.beat(again.slot);
+        for _ in 0..=TICKS {
+            planes.scan(2, true, |_| ());
+        }
+        assert_eq!(planes.health(again, 2), Health::Silent, "inherited");
     });
 }
 
-/// Whatever the scan says of a pulse, it says before its end.
+/// Whatever a scan says of a pulse, it says before its end; and nothing of an empty slot.
 #[test]
 fn close_scan() {
     model("close_scan", None, || {
@@ -110,15 +132,23 @@ fn close_scan() {
         let said = Arc::new(Mutex::new(Vec::new()));
         let worker = thread::spawn({
             let (planes, said) = (Arc::clone(&planes), Arc::clone(&said));
-            move || planes.remove(first, |news| said.lock().push(news.health))
+            move || {
+                let (closed, _) = planes.remove(first);
+                said.lock().push(closed.health);
+                planes.scan(5, true, |news| {
+                    if news.place.slot == first.slot {
+                        said.lock().push(news.health);
+                    }
+                });
+            }
         });
         planes.scan(5, true, |news| {
-            if news.place == first {
+            if news.place.slot == first.slot {
                 said.lock().push(news.health);
             }
         });
         worker.join().unwrap();
-        assert_eq!(said.lock().last(), Some(&Health::Closed));
+        assert_eq!(said.lock().last(), Some(&Health::Closed), "outlived");
     });
 }
 
@@ -161,13 +191,29 @@ fn stale_waker() {
         let worker = thread::spawn({
             let planes = Arc::clone(&planes);
             move || {
-                planes.turn(first, Phase::Polling, true);
-                planes.turn(first, Phase::Idle, true);
+                planes.poll(first, true);
+                planes.polled(first, true);
                 planes.renew(first, 5)
             }
         });
-        planes.woken(first);
+        planes.wake(first, true);
         let again = worker.join().unwrap();
         assert_eq!(planes.health(again, 5), Health::Silent, "inherited");
+    });
+}
+
+/// A wake-up during a poll asks for another, also when that poll is just ending.
+#[test]
+fn woken_polled() {
+    model("woken_polled", None, || {
+        let (planes, first, _) = two(5);
+        planes.poll(first, true);
+        let waker = thread::spawn({
+            let planes = Arc::clone(&planes);
+            move || planes.wake(first, true)
+        });
+        planes.polled(first, true);
+        waker.join().unwrap();
+        assert_eq!(planes.health(first, 5), Health::Starved, "wake-up lost");
     });
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use proptest::prelude::*;
 
 use crate::Health;
-use crate::planes::{NEVER, News, Phase, Place, Planes, TICKS};
+use crate::planes::{NEVER, News, Place, Planes, TICKS};
 use crate::word::Word;
 
 #[derive(Default)]
@@ -76,15 +76,44 @@ fn scan(planes: &Small, now: u64, counted: bool) -> Vec<News> {
 
 #[test]
 fn an_alarm_is_named_by_what_the_pulse_is_at() {
-    for (phase, health) in [
-        (Phase::Idle, Health::Silent),
-        (Phase::Woken, Health::Starved),
-        (Phase::Polling, Health::Hung),
-    ] {
+    type Act = fn(&Small, Place);
+    let acts: [(Act, Health); 6] = [
+        (|_, _| (), Health::Silent),
+        (|planes, place| planes.wake(place, true), Health::Starved),
+        (
+            |planes, place| assert!(!planes.poll(place, false)),
+            Health::Hung,
+        ),
+        (
+            |planes, place| {
+                planes.wake(place, true);
+                assert!(!planes.poll(place, true));
+                planes.polled(place, true);
+            },
+            Health::Silent,
+        ),
+        (
+            |planes, place| {
+                planes.poll(place, true);
+                assert!(planes.poll(place, true), "part of the first");
+                planes.wake(place, true);
+                planes.polled(place, true);
+            },
+            Health::Starved,
+        ),
+        (
+            |planes, place| {
+                planes.wake(place, true);
+                planes.wake(place, false);
+            },
+            Health::Silent,
+        ),
+    ];
+    for (act, health) in acts {
         let planes = Small::new();
         let place = planes.insert(0, NEVER).unwrap();
         planes.beat(place.slot);
-        planes.turn(place, phase, false);
+        act(&planes, place);
         for _ in 0..TICKS {
             assert_eq!(scan(&planes, 0, true), []);
         }
@@ -213,7 +242,7 @@ proptest! {
                 },
                 Step::Remove(at) if has(at) => {
                     let place = plain.remove(at).place;
-                    planes.remove(place, |_| ());
+                    planes.remove(place);
                     gone.push(place);
                 }
                 Step::Renew(at, limit) if has(at) => {

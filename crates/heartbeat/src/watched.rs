@@ -8,7 +8,7 @@ use evenkeel_sync::Mutex;
 
 use crate::changes::After;
 use crate::monitor::Block;
-use crate::planes::{Cell, NEVER, Phase, Place};
+use crate::planes::{Cell, NEVER, Place};
 use crate::{Every, Health, Heartbeat, PulseId};
 
 /// A pulse that a [`Monitor`](crate::Monitor) watches, made by [`Class::register`](crate::Class::register).
@@ -106,13 +106,8 @@ impl Watched {
         timing.record.lock().end((self.block.number, old));
     }
 
-    /// Says what the future that it watches is at, and returns what it was at.
     #[inline]
-    pub(crate) fn turn(&self, phase: Phase, wakers: bool) -> Phase {
-        self.block.planes.turn(self.place, phase, wakers)
-    }
-
-    pub(crate) fn block(&self) -> (&Arc<Block>, Place) {
+    pub(crate) fn place(&self) -> (&Arc<Block>, Place) {
         (&self.block, self.place)
     }
 
@@ -141,15 +136,14 @@ impl Heartbeat for Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         let block = &self.block;
-        let mut after = After::default();
-        let full = block.planes.remove(self.place, |news| {
-            block.outbox.put(block.number, news, &mut after);
-        });
+        let (closed, full) = block.planes.remove(self.place);
         if full {
             block.open();
         }
         let at = (block.number, self.place);
         block.timing.record.lock().end(at);
+        let mut after = After::default();
+        block.outbox.put(block.number, closed, &mut after);
         block.outbox.forget(self.name);
         after.run();
     }

@@ -128,7 +128,7 @@ impl Word {
 
     /// What there is now.
     pub(crate) fn read(&self) -> Seen {
-        // ORDERING: Acquire pairs with the Release of `beat` and `close` (models `publish_beat`, `publish_close`).
+        // ORDERING: Acquire pairs with the Release of `beat` and `close` (model `publish_read`).
         Seen::of(self.word.load(Ordering::Acquire))
     }
 
@@ -162,9 +162,9 @@ impl Word {
 
     /// Takes back the waker left in the cell; false if a beat was faster.
     fn take_back(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release that gives the cell back in `wake` (model `register_again`): the
-        // flag may have been ours all along or not at all.
-        self.word.fetch_and(!WAIT, Ordering::Acquire) & WAIT != 0
+        // ORDERING: Relaxed: the flag is set by us alone. If it still is, nobody has touched the cell since we wrote it; if
+        // not, we keep off the cell (model `register_again`).
+        self.word.fetch_and(!WAIT, Ordering::Relaxed) & WAIT != 0
     }
 
     /// Drops the waker of a waiter that is gone, so that the beating side does not keep its task alive.

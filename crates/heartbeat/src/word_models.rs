@@ -29,7 +29,7 @@ fn register_beat() {
 /// Beats before the close are delivered, then the close.
 #[test]
 fn beat_close() {
-    model("beat_close", Some(3), || {
+    model("beat_close", None, || {
         let word = Arc::new(Word::new(0));
         let worker = thread::spawn({
             let word = Arc::clone(&word);
@@ -72,8 +72,8 @@ fn two_workers() {
     });
 }
 
-/// Runs `last`, a beat or a close, against a listener that reads what was written before it.
-fn publish(name: &str, last: fn(&Word)) {
+/// Runs `last`, a beat or a close, against a listener that waits for it and reads what was written before.
+fn publish(name: &str, last: fn(&Word), wait: fn(&Word)) {
     model(name, None, move || {
         let shared = Arc::new((Word::new(0), UnsafeCell::new(0)));
         let worker = thread::spawn({
@@ -84,7 +84,7 @@ fn publish(name: &str, last: fn(&Word)) {
                 last(&shared.0);
             }
         });
-        block_on(next(&shared.0, 0));
+        wait(&shared.0);
         // SAFETY: the beat was seen.
         assert_eq!(shared.1.with(|cell| unsafe { *cell }), 1);
         worker.join().unwrap();
@@ -94,19 +94,33 @@ fn publish(name: &str, last: fn(&Word)) {
 /// What was written before a beat is seen after it.
 #[test]
 fn publish_beat() {
-    publish("publish_beat", Word::beat);
+    publish("publish_beat", Word::beat, |word| {
+        block_on(next(word, 0));
+    });
 }
 
 /// What was written before the close is seen after it.
 #[test]
 fn publish_close() {
-    publish("publish_close", Word::close);
+    publish("publish_close", Word::close, |word| {
+        block_on(next(word, 0));
+    });
+}
+
+/// The same for one who only looks.
+#[test]
+fn publish_read() {
+    publish("publish_read", Word::close, |word| {
+        while !word.read().closed {
+            thread::yield_now();
+        }
+    });
 }
 
 /// A waiter that polls again while a beat is taking its old waker keeps off the cell, and is still woken.
 #[test]
 fn register_again() {
-    model("register_again", Some(3), || {
+    model("register_again", None, || {
         let word = Arc::new(Word::new(0));
         // Registered with a waker that wakes nobody, then waited for in earnest.
         let mut idle = Context::from_waker(Waker::noop());

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use evenkeel_sync::Mutex;
-use evenkeel_sync::atomic::{AtomicBool, Ordering};
 use futures_core::Stream;
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 
 use crate::monitor::Block;
-use crate::planes::{Phase, Place};
+use crate::planes::Place;
 use crate::{Heartbeat, Watched};
 
 /// Beats for any future.
@@ -51,7 +50,7 @@ impl<S: Stream> BeatStream for S {}
 /// The future that [`BeatFuture::beat_on_poll`] returns.
 ///
 /// As cancel safe as the future inside.
-#[pin_project]
+#[pin_project(PinnedDrop)]
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct BeatOnPoll<F, W> {
     pulse: W,
@@ -64,11 +63,10 @@ impl<F, W: Borrow<Watched>> BeatOnPoll<F, W> {
     /// Looks at wake-ups too: a future that was woken and is not polled is [`Starved`](crate::Health::Starved) and not
     /// silent. Allocates once, and each wake-up costs a lock more.
     pub fn telling_starved(mut self) -> Self {
-        let (block, place) = self.pulse.borrow().block();
+        let (block, place) = self.pulse.borrow().place();
         self.woken = Some(Arc::new(Woken {
             block: Arc::clone(block),
             place,
-            woken: AtomicBool::new(false),
             task: Mutex::new(None),
         }));
         self
@@ -78,21 +76,18 @@ impl<F, W: Borrow<Watched>> BeatOnPoll<F, W> {
 /// Ends a poll, in a panic too.
 struct Polling<'a> {
     pulse: &'a Watched,
-    woken: Option<&'a Woken>,
-    before: Phase,
+    wakers: bool,
+    /// Part of the poll of another future, which goes on.
+    inner: bool,
 }
 
 impl Drop for Polling<'_> {
     #[inline]
     fn drop(&mut self) {
-        let after = match (self.before, self.woken) {
-            // The poll of another future that this one is part of.
-            (Phase::Polling, _) => Phase::Polling,
-            // ORDERING: Relaxed: a hint, which publishes nothing.
-            (_, Some(woken)) if woken.woken.load(Ordering::Relaxed) => Phase::Woken,
-            _ => Phase::Idle,
-        };
-        self.pulse.turn(after, self.woken.is_some());
+        if !self.inner {
+            let (block, place) = self.pulse.place();
+            block.planes.polled(place, self.wakers);
+        }
     }
 }
 
@@ -103,10 +98,13 @@ impl<F: Future, W: Borrow<Watched>> Future for BeatOnPoll<F, W> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let pulse = (*this.pulse).borrow();
+        let wakers = this.woken.is_some();
+        let (block, place) = pulse.place();
+        let inner = block.planes.poll(place, wakers);
         let _polling = Polling {
             pulse,
-            woken: this.woken.as_deref(),
-            before: pulse.turn(Phase::Polling, this.woken.is_some()),
+            wakers,
+            inner,
         };
         pulse.beat();
         match &*this.woken {
@@ -120,6 +118,15 @@ impl<F: Future, W: Borrow<Watched>> Future for BeatOnPoll<F, W> {
     }
 }
 
+#[pinned_drop]
+impl<F, W> PinnedDrop for BeatOnPoll<F, W> {
+    fn drop(self: Pin<&mut Self>) {
+        if let Some(woken) = &self.woken {
+            woken.disarm();
+        }
+    }
+}
+
 impl<F, W> fmt::Debug for BeatOnPoll<F, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BeatOnPoll").finish_non_exhaustive()
@@ -128,27 +135,30 @@ impl<F, W> fmt::Debug for BeatOnPoll<F, W> {
 
 /// A waker that marks the pulse on its way to the task.
 ///
-/// # Protocol
-///
-/// `woken` is set by whoever wakes and cleared before each poll; both are hints by which an alarm is named. The wake-up
-/// itself is the task's waker's, kept in `task` from before the poll that hands this one out.
+/// It may be kept by anybody, beyond the future and beyond the pulse. The task's own waker is in `task`, from before the
+/// poll that hands this one out until the future is dropped; without it there is nobody to wake, and nothing to mark.
 struct Woken {
     block: Arc<Block>,
     place: Place,
-    woken: AtomicBool,
     task: Mutex<Option<Waker>>,
 }
 
 impl Woken {
     fn rearm(&self, task: &Waker) {
-        // ORDERING: Relaxed: a hint, which publishes nothing.
-        self.woken.store(false, Ordering::Relaxed);
         let mut kept = self.task.lock();
         if kept.as_ref().is_none_or(|kept| !kept.will_wake(task)) {
             let old = kept.replace(task.clone());
             drop(kept);
             drop(old);
         }
+    }
+
+    fn disarm(&self) {
+        let mut kept = self.task.lock();
+        let old = kept.take();
+        self.block.planes.wake(self.place, false);
+        drop(kept);
+        drop(old);
     }
 }
 
@@ -158,13 +168,13 @@ impl Wake for Woken {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // ORDERING: Relaxed: a hint, which publishes nothing.
-        self.woken.store(true, Ordering::Relaxed);
-        self.block.planes.woken(self.place);
-        let task = self.task.lock().clone();
-        if let Some(task) = task {
-            task.wake();
-        }
+        let kept = self.task.lock();
+        let Some(task) = kept.clone() else {
+            return;
+        };
+        self.block.planes.wake(self.place, true);
+        drop(kept);
+        task.wake();
     }
 }
 

@@ -165,3 +165,61 @@ async fn a_future_that_tells_of_starvation_is_woken_all_the_same() {
     tell.send(7).unwrap();
     assert_eq!(waits.await.unwrap(), Ok(7));
 }
+
+/// A future that was woken and then dropped is starved no more; nor is the pulse that goes on without it.
+#[tokio::test(start_paused = true)]
+async fn a_wake_up_of_a_future_that_is_gone_says_nothing() {
+    let (_monitor, pulse) = watched();
+    let waker = Mutex::new(None::<Waker>);
+    let future = poll_fn(|cx| {
+        *waker.lock().unwrap() = Some(cx.waker().clone());
+        Poll::<()>::Pending
+    });
+    let mut future = Box::pin(future.beat_on_poll(&pulse).telling_starved());
+    assert!(once(&mut future).await.is_pending());
+    let kept = waker.lock().unwrap().take().unwrap();
+    kept.wake_by_ref();
+    sleep(T * 2).await;
+    assert_eq!(pulse.health(), Health::Starved);
+    drop(future);
+    assert_eq!(pulse.health(), Health::Silent);
+    kept.wake();
+    assert_eq!(pulse.health(), Health::Silent);
+}
+
+/// A future that wakes itself in its poll asks for another.
+#[tokio::test(start_paused = true)]
+async fn woken_in_its_own_poll_is_woken() {
+    let (_monitor, pulse) = watched();
+    let greedy = poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        Poll::<()>::Pending
+    });
+    let mut greedy = Box::pin(greedy.beat_on_poll(&pulse).telling_starved());
+    assert!(once(&mut greedy).await.is_pending());
+    sleep(T * 2).await;
+    assert_eq!(pulse.health(), Health::Starved);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_inside_another_leaves_the_other_its_name() {
+    let (_monitor, pulse) = watched();
+    // Over its limit, whatever beats.
+    let _unit = pulse.unit(Duration::ZERO);
+    sleep(T).await;
+    assert_eq!(pulse.health(), Health::Silent);
+    for told in [false, true] {
+        let outer = async {
+            assert_eq!(pulse.health(), Health::Hung);
+            let inner = std::future::ready(()).beat_on_poll(&pulse);
+            if told {
+                inner.telling_starved().await;
+            } else {
+                inner.await;
+            }
+            assert_eq!(pulse.health(), Health::Hung, "the outer poll goes on");
+        };
+        outer.beat_on_poll(&pulse).await;
+        assert_eq!(pulse.health(), Health::Silent);
+    }
+}
