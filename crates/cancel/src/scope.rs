@@ -1,17 +1,14 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pin_project::pin_project;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{Cause, NoRuntime, Source, Token, telemetry};
 
@@ -38,16 +35,14 @@ const PANICS_NAMED: usize = 100;
 /// # });
 /// ```
 ///
-/// Dropping a scope cancels its token with [`Cause::Shutdown`] and aborts its tasks, without waiting for them. A task that panics is
-/// named at the end; it cancels nothing. If it should, let it hold a [`drop_guard`](Source::drop_guard) of the source above.
-#[must_use = "dropping the scope aborts its tasks"]
+/// Dropping a scope cancels its token with [`Cause::Shutdown`] and aborts its tasks, without waiting for them.
 pub struct Scope {
+    source: Source,
     handle: Handle,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    source: Source,
     state: Mutex<State>,
     /// Notified when the last task has ended.
     idle: Notify,
@@ -55,10 +50,12 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
+    /// No more spawns.
+    closed: bool,
     /// What is spawned at this moment is aborted, too.
     aborting: bool,
     next: u64,
-    running: BTreeMap<u64, Task>,
+    running: HashMap<u64, Task>,
     shutdown: Shutdown,
 }
 
@@ -67,14 +64,13 @@ struct Task {
     abort: Option<AbortHandle>,
 }
 
-/// How a scope ended: the names of its tasks, by what became of them. Tasks that had finished before its token was cancelled are not
-/// named.
+/// How a scope ended: the names of its tasks, by what became of them. Tasks that had finished before are not named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shutdown {
-    /// Ended by themselves after the cancellation.
+    /// Ended by themselves during the shutdown.
     pub finished: Vec<Name>,
-    /// Were aborted when the grace was over, or went with their runtime.
+    /// Were aborted when the grace was over.
     pub aborted: Vec<Name>,
     /// Panicked, at any time in the life of the scope (the first hundred).
     pub panicked: Vec<Name>,
@@ -106,18 +102,10 @@ impl fmt::Display for Shutdown {
     }
 }
 
-/// The scope is shutting down, or its token is cancelled: nothing new is started in it. Its source is the cause.
+/// The scope is shutting down, or its token is cancelled: nothing new is started in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the scope takes no more tasks")]
-pub struct ScopeClosed(#[source] Cause);
-
-impl ScopeClosed {
-    /// Why its token was cancelled.
-    #[must_use]
-    pub fn cause(&self) -> &Cause {
-        &self.0
-    }
-}
+pub struct ScopeClosed(());
 
 impl Scope {
     /// How long an aborted task is waited for before it is reported as still running.
@@ -128,18 +116,11 @@ impl Scope {
     /// # Errors
     ///
     /// [`NoRuntime`] outside a tokio runtime.
-    ///
-    /// # Panics
-    ///
-    /// If the runtime has no clock (`enable_time`).
     pub fn new(parent: &Token) -> Result<Self, NoRuntime> {
-        let handle = Handle::try_current().map_err(|_| NoRuntime::here())?;
-        // Panics here, rather than in the shutdown.
-        drop(sleep(Duration::ZERO));
         Ok(Self {
-            handle,
+            source: parent.child(),
+            handle: Handle::try_current().map_err(|_| NoRuntime::here())?,
             shared: Arc::new(Shared {
-                source: parent.child(),
                 state: Mutex::default(),
                 idle: Notify::new(),
             }),
@@ -149,7 +130,7 @@ impl Scope {
     /// The token that the tasks should heed.
     #[must_use]
     pub fn token(&self) -> Token {
-        self.shared.source.token()
+        self.source.token()
     }
 
     /// How many tasks run.
@@ -164,7 +145,7 @@ impl Scope {
         self.len() == 0
     }
 
-    /// Starts a task. On a runtime that has ended it is dropped unpolled, and named among the aborted.
+    /// Starts a task.
     ///
     /// # Errors
     ///
@@ -175,7 +156,11 @@ impl Scope {
     {
         let ended = self.enter(name.into())?;
         let id = ended.id;
-        let task = self.handle.spawn(Named { future, ended });
+        let task = self.handle.spawn(async move {
+            let mut ended = ended;
+            future.await;
+            ended.by_itself = true;
+        });
         self.shared.can_abort(id, task.abort_handle());
         Ok(())
     }
@@ -194,9 +179,8 @@ impl Scope {
         let token = self.token();
         let task = self.handle.spawn_blocking(move || {
             let mut ended = ended;
-            ended.ran = Ran::Inside;
             f(token);
-            ended.ran = Ran::ByItself;
+            ended.by_itself = true;
         });
         self.shared.can_abort(id, task.abort_handle());
         Ok(())
@@ -204,9 +188,8 @@ impl Scope {
 
     fn enter(&self, name: Name) -> Result<Ended, ScopeClosed> {
         let mut state = self.shared.lock();
-        // Under the lock: a task is either refused, or seen by who has cancelled and then looks what runs.
-        if let Some(cause) = self.shared.source.cause() {
-            return Err(ScopeClosed(cause));
+        if state.closed || self.source.is_cancelled() {
+            return Err(ScopeClosed(()));
         }
         let id = state.next;
         state.next += 1;
@@ -214,33 +197,22 @@ impl Scope {
         Ok(Ended {
             shared: Arc::clone(&self.shared),
             id,
-            ran: Ran::Outside,
+            by_itself: false,
         })
-    }
-
-    /// Waits until no task runs, without telling them to end. It does not keep new ones from being started.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: dropped, it leaves nothing behind.
-    pub async fn wait(&self) {
-        self.shared.idle().await;
     }
 
     /// Ends the scope: refuses new tasks, cancels the token with [`Cause::Shutdown`], waits up to `grace` for the tasks, aborts those
     /// that are left, and waits for them up to [`Scope::ABORT_BOUND`].
     ///
-    /// The time is that of the runtime it is awaited in, and of the scope's own elsewhere. A task of the scope that awaits this waits for itself, and is aborted after `grace`. Of several calls at the same time the shortest
-    /// grace holds.
-    ///
     /// # Cancel safety
     ///
     /// Safe: dropped, it leaves the scope closed and the token cancelled, and can be called again with a new grace.
     pub async fn shutdown(&self, grace: Duration) -> Shutdown {
-        self.shared.source.cancel(Cause::Shutdown);
-        if !self.idle_within(grace).await {
+        self.shared.lock().closed = true;
+        self.source.cancel(Cause::Shutdown);
+        if !self.shared.idle_within(grace).await {
             self.shared.abort_all();
-            self.idle_within(Self::ABORT_BOUND).await;
+            self.shared.idle_within(Self::ABORT_BOUND).await;
         }
         let state = self.shared.lock();
         let mut shutdown = state.shutdown.clone();
@@ -253,30 +225,12 @@ impl Scope {
         telemetry::shut_down(&shutdown);
         shutdown
     }
-
-    async fn idle_within(&self, bound: Duration) -> bool {
-        if self.is_empty() {
-            return true;
-        }
-        let bound = {
-            // Of a runtime that has ended, there may be threads left.
-            let _inside = Handle::try_current().is_err().then(|| self.handle.enter());
-            sleep(bound)
-        };
-        let (mut idle, mut bound) = (pin!(self.shared.idle()), pin!(bound));
-        poll_fn(|cx| {
-            if idle.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(true);
-            }
-            bound.as_mut().poll(cx).map(|()| false)
-        })
-        .await
-    }
 }
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        self.shared.source.cancel(Cause::Shutdown);
+        self.shared.lock().closed = true;
+        self.source.cancel(Cause::Shutdown);
         self.shared.abort_all();
     }
 }
@@ -319,55 +273,32 @@ impl Shared {
         aborts.iter().for_each(AbortHandle::abort);
     }
 
-    async fn idle(&self) {
-        loop {
-            // Made before the look: a task that ends in between is not missed.
-            let idle = self.idle.notified();
-            if self.lock().running.is_empty() {
-                return;
+    async fn idle_within(&self, bound: Duration) -> bool {
+        let idle = async {
+            loop {
+                // Made before the look: a task that ends in between is not missed.
+                let idle = self.idle.notified();
+                if self.lock().running.is_empty() {
+                    return;
+                }
+                idle.await;
             }
-            idle.await;
+        };
+        match Instant::now().checked_add(bound) {
+            Some(end) => timeout_at(end, idle).await.is_ok(),
+            None => {
+                idle.await;
+                true
+            }
         }
     }
-}
-
-#[pin_project]
-struct Named<F> {
-    #[pin]
-    future: F,
-    /// Dropped after the future.
-    ended: Ended,
-}
-
-impl<F: Future<Output = ()>> Future for Named<F> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        this.ended.ran = Ran::Inside;
-        let poll = this.future.poll(cx);
-        this.ended.ran = match poll {
-            Poll::Ready(()) => Ran::ByItself,
-            Poll::Pending => Ran::Outside,
-        };
-        poll
-    }
-}
-
-/// Where the code of a task is. Whether the thread unwinds would not do to know who panicked: a runtime may be dropped by a panic.
-enum Ran {
-    /// Not begun, or between two polls.
-    Outside,
-    /// Within its own code: gone from here, it panicked.
-    Inside,
-    ByItself,
 }
 
 /// Dropped with its task, however that ends.
 struct Ended {
     shared: Arc<Shared>,
     id: u64,
-    ran: Ran,
+    by_itself: bool,
 }
 
 impl Drop for Ended {
@@ -376,15 +307,18 @@ impl Drop for Ended {
         let Some(task) = state.running.remove(&self.id) else {
             return;
         };
-        let closed = self.shared.source.is_cancelled();
+        let closed = state.closed;
         let shutdown = &mut state.shutdown;
-        match self.ran {
-            Ran::ByItself if closed => shutdown.finished.push(task.name),
-            Ran::Inside if shutdown.panicked.len() < PANICS_NAMED => {
+        if self.by_itself {
+            if closed {
+                shutdown.finished.push(task.name);
+            }
+        } else if std::thread::panicking() {
+            if shutdown.panicked.len() < PANICS_NAMED {
                 shutdown.panicked.push(task.name);
             }
-            Ran::Outside => shutdown.aborted.push(task.name),
-            Ran::ByItself | Ran::Inside => {}
+        } else {
+            shutdown.aborted.push(task.name);
         }
         if state.running.is_empty() {
             drop(state);

@@ -10,8 +10,7 @@ use crate::{Cause, NoRuntime, Source, Token};
 /// Cancels a source when the process is told to end: by Ctrl-C everywhere, on Unix by SIGTERM as well.
 ///
 /// The first signal cancels the source with [`Cause::Shutdown`]; the second says that whoever sent it does not want to wait, and
-/// cancels [`hurry`](Self::hurry), which can cut a grace short. So does the first, if the source was cancelled before; and a Ctrl-C
-/// and a SIGTERM at once are two.
+/// cancels [`hurry`](Self::hurry), which can cut a grace short:
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -58,19 +57,15 @@ impl Signals {
         let (source, hurry) = (source.clone(), Source::new());
         let second = hurry.clone();
         let listening = runtime.spawn(async move {
-            loop {
+            for source in [source, second] {
                 told.next().await;
-                // Not the first, or the source was cancelled before there was one.
-                if !source.cancel(Cause::Shutdown) {
-                    second.cancel(Cause::Shutdown);
-                    return;
-                }
+                source.cancel(Cause::Shutdown);
             }
         });
         Ok(Self { hurry, listening })
     }
 
-    /// Cancelled by the second signal, or by the first that finds the source cancelled.
+    /// Cancelled by the second signal.
     #[must_use]
     pub fn hurry(&self) -> &Token {
         &self.hurry

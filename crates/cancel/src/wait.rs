@@ -8,9 +8,9 @@ use std::task::{Context, Poll, RawWakerVTable, Waker};
 use evenkeel_sync::{Arc, UnsafeCell};
 
 use crate::Cause;
-use crate::counted::NodeRef;
-use crate::foreign;
 use crate::list::{Entry, Kind, Link};
+use crate::node::Node;
+use crate::word::{DECIDED, Packed, Word};
 
 /// The entry of a future; a part of the future itself.
 #[repr(C)]
@@ -61,14 +61,15 @@ impl Wait {
         Entry::new(std::ptr::from_ref(&self.waiter), Kind::Waiter)
     }
 
-    /// The node is decided, or the waker is registered.
+    /// The decided word, or the waker is registered.
     ///
     /// # Safety
     ///
     /// Called by one thread at a time, always with the same `node`, and [`Wait::leave`] is called before `self` dies.
-    pub(crate) unsafe fn poll(self: Pin<&Self>, node: &NodeRef, cx: &Context<'_>) -> Poll<()> {
-        if node.is_decided() {
-            return Poll::Ready(());
+    pub(crate) unsafe fn poll(self: Pin<&Self>, node: &Node, cx: &Context<'_>) -> Poll<Word> {
+        let word = node.look();
+        if word.has(DECIDED) {
+            return Poll::Ready(word);
         }
         let waker = cx.waker();
         let identity = Some((waker.data(), waker.vtable()));
@@ -89,14 +90,14 @@ impl Wait {
             drop(list);
             if !registered {
                 // Taken by a canceller, who has decided the node before.
-                return Poll::Ready(());
+                return Poll::Ready(node.look());
             }
         } else {
             // SAFETY: the entry is in no list, so this is the only access; it leaves the list before it dies.
             unsafe {
                 self.waiter.waker.with_mut(|place| *place = waker.take());
-                if node.register(self.entry()).is_err() {
-                    return Poll::Ready(());
+                if let Err(word) = node.register(self.entry()) {
+                    return Poll::Ready(word);
                 }
             }
         }
@@ -109,7 +110,7 @@ impl Wait {
     /// # Safety
     ///
     /// `node` is the one that it was polled with.
-    pub(crate) unsafe fn leave(&self, node: &NodeRef) {
+    pub(crate) unsafe fn leave(&self, node: &Node) {
         if self.known.get().is_some() {
             let mut list = node.list.lock();
             // SAFETY: it is in this list or in none; the lock makes the access exclusive.
@@ -151,16 +152,16 @@ impl Callback {
     }
 
     /// Registers it, or calls it at once if it is too late; whether it was registered.
-    pub(crate) fn register(this: &Arc<Self>, node: &NodeRef) -> bool {
+    pub(crate) fn register(this: &Arc<Self>, node: &Node) -> bool {
         let entry = Entry::new(Arc::into_raw(Arc::clone(this)), Kind::Callback);
         // SAFETY: the list's count keeps it alive.
-        if unsafe { node.register(entry) }.is_err() {
+        if let Err(word) = unsafe { node.register(entry) } {
             // SAFETY: it is in no list, so it is ours, with the count just made.
             let callback = unsafe {
-                this.claim(node.own_cause());
+                this.claim(word);
                 Self::from_entry(entry)
             };
-            foreign::shielded(move || callback.run());
+            callback.run();
             return false;
         }
         true
@@ -176,12 +177,14 @@ impl Callback {
         unsafe { Arc::from_raw(entry.owner()) }
     }
 
-    /// Makes it the caller's, with the cause of its node.
+    /// Makes it the caller's, with the cause of the node.
     ///
     /// # Safety
     ///
-    /// The caller has taken it out of the list of its node, under the lock.
-    pub(crate) unsafe fn claim(&self, cause: Option<Cause>) {
+    /// The caller has taken it out of the list of a node that was decided as `word`, under the lock.
+    pub(crate) unsafe fn claim(&self, word: Word) {
+        // SAFETY: the node is alive, and its payload stays.
+        let cause = unsafe { Packed::cause(word.payload()) };
         // SAFETY: under the lock.
         self.claimed.with_mut(|claimed| unsafe { *claimed = cause });
     }
@@ -201,7 +204,7 @@ impl Callback {
     }
 
     /// Takes it out of the node's list; false if a canceller has done so before.
-    pub(crate) fn stop(this: &Arc<Self>, node: &NodeRef) -> bool {
+    pub(crate) fn stop(this: &Arc<Self>, node: &Node) -> bool {
         let entry = Entry::new(Arc::as_ptr(this), Kind::Callback);
         let mut list = node.list.lock();
         // SAFETY: under the lock.

@@ -14,8 +14,9 @@ use std::time::Duration;
 ///
 /// if let Some(systemd) = Systemd::from_env()? {
 ///     systemd.ready()?;
-///     // A hung pulse lets the watchdog bark.
-///     systemd.watch(|| !monitor.health(pulse).is_alarm()).await;
+///     // A pulse that is silent or closed lets the watchdog bark.
+///     let live = || matches!(monitor.health(pulse), Health::Live | Health::Busy);
+///     systemd.watch(live).await;
 /// }
 /// # Ok(())
 /// # }

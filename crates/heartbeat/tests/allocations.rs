@@ -9,7 +9,9 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use evenkeel_heartbeat::{BeatFuture, BeatStream, Expect, Heartbeat, Monitor, pulse};
+use evenkeel_heartbeat::{
+    BeatFuture, BeatStream, Expect, Health, Heartbeat, Monitor, PulseId, pulse,
+};
 use futures_core::Stream;
 
 thread_local! {
@@ -76,4 +78,48 @@ async fn beats_allocate_nothing_and_wait_for_nobody() {
         assert!(pin!(stream).poll_next(&mut cx).is_ready());
     });
     assert_eq!(count, 0);
+}
+
+/// A waker that takes the monitor's task with it.
+struct Panics;
+
+impl std::task::Wake for Panics {
+    fn wake(self: std::sync::Arc<Self>) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn beats_are_the_same_without_a_monitor() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let within = Duration::from_secs(1);
+    let monitor = Monitor::new();
+    let class = runtime.block_on(async { monitor.class(Expect::within(within)).unwrap() });
+    let watched = class.register("worker");
+    let beats = || {
+        allocations(|| {
+            for _ in 0..1_000 {
+                watched.beat();
+            }
+            drop(watched.unit(within)); // grew once before
+        })
+    };
+    drop(watched.unit(within));
+    let mut changes = monitor.changes();
+    let waker = std::sync::Arc::new(Panics).into();
+    let mut next = pin!(changes.next());
+    assert!(
+        next.as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    runtime.block_on(async { tokio::time::sleep(within * 2).await });
+    assert_eq!(monitor.health(PulseId::MONITOR), Health::Closed);
+    assert_eq!(beats(), 0, "its callback has panicked");
+    drop(runtime);
+    assert_eq!(beats(), 0, "its runtime is gone");
 }

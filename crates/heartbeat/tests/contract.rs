@@ -225,71 +225,6 @@ async fn a_worker_that_never_starts_has_a_limit_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_unit_is_busy_within_its_limit_and_silent_past_it() {
-    for limit in [40, 100, 2_000, 7_000].map(ms) {
-        let (_monitor, mut changes, pulse) = watched(limit.min(T));
-        pulse.beat();
-        sleep(ms(333)).await;
-        while changes.try_next().is_some() {}
-        let entered = Instant::now();
-        let unit = pulse.unit(limit);
-        sleep(limit - ms(1)).await;
-        assert_eq!(pulse.health(), Health::Busy);
-        loop {
-            let change = changes.next().await.unwrap();
-            if change.health == Health::Silent {
-                break;
-            }
-        }
-        let after = entered.elapsed();
-        assert!(
-            after >= limit && after <= limit * 5 / 4,
-            "{after:?} for {limit:?}"
-        );
-        pulse.beat();
-        assert_eq!(pulse.health(), Health::Silent, "a beat grants no time");
-        drop(unit);
-        assert_eq!(pulse.health(), Health::Live, "leaving is a beat");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_inner_unit_grants_the_outer_no_time() {
-    let (_monitor, mut changes, pulse) = watched(T);
-    let entered = Instant::now();
-    let _outer = pulse.unit(T * 4);
-    for _ in 0..3 {
-        let _inner = pulse.unit(T * 100);
-        sleep(T).await;
-    }
-    assert_eq!(pulse.health(), Health::Busy);
-    assert_eq!(changes.next().await.unwrap().health, Health::Silent);
-    assert!(entered.elapsed() >= T * 4 && entered.elapsed() <= T * 5);
-}
-
-#[tokio::test(start_paused = true)]
-async fn units_may_end_in_any_order() {
-    let (_monitor, mut changes, pulse) = watched(T);
-    let outer = pulse.unit(T * 2);
-    let inner = pulse.unit(T * 50);
-    drop(outer);
-    nothing(&mut changes, T * 20).await;
-    assert_eq!(pulse.health(), Health::Busy);
-    drop(inner);
-    assert_eq!(changes.next().await.unwrap().health, Health::Silent);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_parked_worker_may_be_silent() {
-    let (_monitor, mut changes, pulse) = watched(T);
-    let parked = pulse.parked();
-    nothing(&mut changes, T * 1_000).await;
-    assert_eq!(pulse.health(), Health::Live);
-    drop(parked);
-    assert_eq!(changes.next().await.unwrap().health, Health::Silent);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_jump_of_the_clock_is_held_against_nobody() {
     let (monitor, mut changes, pulse) = watched(T);
     let unit = monitor.class(Expect::within(T)).unwrap();
@@ -374,12 +309,23 @@ async fn extremes_neither_panic_nor_alarm() {
         let (pulse, _beats) = pulse();
         pulse.every(period).during(sleep(ms(10))).await;
     }
-    let (_monitor, mut changes, pulse) = watched(Duration::MAX);
+    let forever = Expect::within(Duration::MAX)
+        .start_within(Duration::MAX)
+        .unit_within(Duration::MAX);
+    let monitor = Monitor::new();
+    let mut changes = monitor.changes();
+    let class = monitor.class(forever).unwrap();
+    let _never_starts = class.register("never starts");
+    let pulse = class.register("worker");
     pulse.beat();
     let unit = pulse.unit(Duration::MAX);
     nothing(&mut changes, Duration::from_secs(86_400 * 365)).await;
     drop(unit);
-    let _unit = pulse.unit(Duration::ZERO);
+    let _unit = pulse.unit(None);
+    drop(pulse.unit(Duration::ZERO));
+    let at_once = Expect::within(T).start_within(Duration::ZERO);
+    let _late = monitor.class(at_once).unwrap().register("late");
+    assert_eq!(changes.next().await.unwrap().health, Health::Silent);
 }
 
 #[tokio::test(start_paused = true)]
@@ -436,4 +382,17 @@ async fn a_shared_handle_closes_with_the_last() {
     assert_eq!(monitor.health(id), Health::Live);
     drop(other);
     assert_eq!(monitor.health(id), Health::Closed);
+}
+
+#[cfg(feature = "errors")]
+#[test]
+fn an_error_has_a_code() {
+    use evenkeel_errors::Known;
+    for (error, code) in [
+        (ClassError::TooShort(ms(1)), "evenkeel.heartbeat/too-short"),
+        (ClassError::NoRuntime, "evenkeel.heartbeat/no-runtime"),
+        (ClassError::NoThread, "evenkeel.heartbeat/no-thread"),
+    ] {
+        assert_eq!(error.code().to_string(), code);
+    }
 }

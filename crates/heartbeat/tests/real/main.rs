@@ -72,6 +72,7 @@ fn child() {
             hangs.every(T / 4).during(told.recv()).await;
             std::future::pending::<()>().await;
         });
+        let _sentinel = monitor.sentinel(T, |health| say(&format!("sentinel {health:?}")));
         say("ready");
         while let Some(change) = changes.next().await {
             say(&format!("{} {:?}", change.name, change.health));
@@ -140,6 +141,10 @@ fn a_stopped_process_accuses_nobody_and_finds_a_hang_all_the_same() {
         .filter(|line| line.contains("Silent"))
         .collect();
     assert_eq!(alarms, ["hangs Silent"], "{heard:?}");
+    assert!(
+        !heard.iter().any(|line| line.starts_with("sentinel")),
+        "{heard:?}"
+    );
     assert!(
         heard
             .iter()
@@ -310,4 +315,19 @@ fn the_sentinel_tells_of_a_blocked_runtime_while_it_is_blocked() {
         monitor.sentinel(T, |_| ()).unwrap_err(),
         ClassError::NoRuntime
     );
+}
+
+#[test]
+fn a_sentinel_that_is_dropped_ends_its_thread() {
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let monitor = Monitor::new();
+    // Far from its next turn, or from any.
+    for timeout in [Duration::from_secs(3_600), Duration::MAX] {
+        let (tell, told) = mpsc::channel::<()>();
+        let sentinel = monitor.sentinel(timeout, move |_| tell.send(()).unwrap());
+        drop(sentinel.unwrap());
+        let ended = told.recv_timeout(WATCHDOG).unwrap_err();
+        assert_eq!(ended, mpsc::RecvTimeoutError::Disconnected);
+    }
 }
