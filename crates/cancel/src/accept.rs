@@ -152,7 +152,7 @@ impl<T> Drop for Offer<T> {
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// use evenkeel_cancel::Latest;
 ///
-/// let latest = Latest::new();
+/// let mut latest = Latest::new();
 /// let stale = latest.attempt();
 /// let fresh = latest.attempt();
 /// assert_eq!(stale.send(1), Err(1));
@@ -195,24 +195,28 @@ impl<T> Latest<T> {
         }
     }
 
-    /// Begins a new attempt; all earlier ones are superseded. A result of theirs that was accepted but not yet received is
-    /// kept until a newer one comes.
+    /// Begins a new attempt; all earlier ones are superseded, and so is a result of theirs that was not yet received. Who wants that
+    /// one still takes it by [`Latest::try_next`] before.
     #[must_use]
     pub fn attempt(&self) -> LatestAttempt<T> {
         let mut slot = self.slot.lock();
         slot.epoch += 1;
+        let epoch = slot.epoch;
+        let superseded = slot.value.take();
+        drop(slot);
+        drop(superseded);
         LatestAttempt {
             slot: Arc::clone(&self.slot),
-            epoch: slot.epoch,
+            epoch,
         }
     }
 
-    /// Waits for a result not yet received.
+    /// Waits for a result not yet received; for ever, if no attempt sends one.
     ///
     /// # Cancel safety
     ///
-    /// Safe: a result is taken only when it is returned. Of several callers the last to wait is woken.
-    pub async fn next(&self) -> T {
+    /// Safe: a result is taken only when it is returned.
+    pub async fn next(&mut self) -> T {
         poll_fn(|cx| {
             let waker = cx.waker().clone();
             let mut slot = self.slot.lock();
@@ -251,7 +255,7 @@ impl<T> Drop for Latest<T> {
 }
 
 impl<T> LatestAttempt<T> {
-    /// Sends a result; one that was not yet received gives way to it.
+    /// Sends a result; one that was not yet received gives way to it. `Ok` says that it is the latest, not that it was received.
     ///
     /// # Errors
     ///

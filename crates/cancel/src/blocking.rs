@@ -36,16 +36,21 @@ impl Token {
             if let Poll::Ready(cause) = cancelled.as_mut().poll(&mut Context::from_waker(&waker)) {
                 return Some(cause);
             }
-            match end {
-                None => thread::park(),
-                Some(end) => {
-                    let left = end.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return None;
-                    }
-                    thread::park_timeout(left);
-                }
+            // Perhaps nobody drives the runtime whose deadline it is.
+            if let Err(cause) = self.check() {
+                return Some(cause);
             }
+            let left = end.map_or(Duration::MAX, |end| {
+                end.saturating_duration_since(Instant::now())
+            });
+            if left.is_zero() {
+                return None;
+            }
+            let due = self.deadline();
+            let due = due.map_or(Duration::MAX, |at| {
+                at.saturating_duration_since(tokio::time::Instant::now())
+            });
+            thread::park_timeout(left.min(due));
         }
     }
 }

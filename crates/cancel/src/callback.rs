@@ -3,7 +3,7 @@ use std::fmt;
 use evenkeel_sync::Arc;
 
 use crate::Cause;
-use crate::node::NodeRef;
+use crate::counted::NodeRef;
 use crate::wait::Callback;
 
 /// A function registered with [`Token::on_cancel`](crate::Token::on_cancel); dropping this stops it.

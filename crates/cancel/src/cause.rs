@@ -27,6 +27,8 @@ pub enum Cause {
 
 impl Cause {
     /// [`Cause::Custom`] from an error or a text.
+    ///
+    /// In a chain of sources the cause itself stands for that error: to find it by its type, match on [`Cause::Custom`].
     pub fn custom(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Custom(Arc::from(error.into()))
     }

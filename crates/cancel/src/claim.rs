@@ -20,8 +20,9 @@
 use std::fmt;
 use std::future::Future;
 
+use crate::counted::NodeRef;
 use crate::future::Decided;
-use crate::node::{Node, NodeRef};
+use crate::node::Node;
 use crate::sweep;
 use crate::word::{DECIDED, Packed, RESERVED, Word};
 use crate::{Cause, Token};
@@ -95,8 +96,9 @@ impl Claim {
 
     /// Asks for permission to deliver, for a delivery that may fail.
     ///
-    /// While the permit is out, a cancellation waits for it: committing it wins, dropping it gives the right back, to the
-    /// cancellation if there was one.
+    /// While the permit is out, a cancellation is kept, and whoever cancelled does not wait for it: committing the permit wins,
+    /// dropping it gives the right back, to the cancellation if there was one. A permit that is forgotten leaves the claim without a
+    /// verdict for ever.
     ///
     /// # Errors
     ///
@@ -111,18 +113,17 @@ impl Claim {
     fn advance(&self, to: impl Fn(Word) -> Word) -> Result<Word, Refused> {
         if let Some(parent) = self.0.up.parent() {
             // A sweep may be on its way to the claim: who has seen the cancellation must not see it committed afterwards.
-            let above = parent.look();
-            if above.has(DECIDED) && !self.0.load().has(RESERVED) {
-                self.0.inherit(above);
+            if parent.is_decided() && !self.0.load().has(RESERVED) {
+                self.0.inherit(parent);
             }
         }
         let mut seen = self.0.load();
         loop {
             if seen.has(DECIDED) {
-                return Err(match verdict(seen) {
-                    Verdict::Delivered => Refused::Delivered,
-                    Verdict::Cancelled(cause) => Refused::Cancelled(cause),
-                });
+                return Err(self
+                    .0
+                    .own_cause()
+                    .map_or(Refused::Delivered, Refused::Cancelled));
             }
             if seen.has(RESERVED) {
                 return Err(Refused::Reserved);
@@ -138,8 +139,8 @@ impl Claim {
     /// The end of the claim, if it has ended.
     #[must_use]
     pub fn try_verdict(&self) -> Option<Verdict> {
-        let word = self.0.load();
-        word.has(DECIDED).then(|| verdict(word))
+        let decided = self.0.load().has(DECIDED);
+        decided.then(|| verdict(self.0.own_cause()))
     }
 
     /// Waits for the end of the claim. A claim that is neither committed nor cancelled has none, even if all who could commit it are
@@ -150,13 +151,12 @@ impl Claim {
     /// Safe: dropped, it leaves nothing behind.
     pub fn verdict(&self) -> impl Future<Output = Verdict> + Send + 'static {
         let decided = Decided::new(self.0.clone());
-        async { decided.await.map_or(Verdict::Delivered, Verdict::Cancelled) }
+        async { verdict(decided.await) }
     }
 }
 
-fn verdict(word: Word) -> Verdict {
-    // SAFETY: the word of a node that the caller holds, decided: its payload stays.
-    unsafe { Packed::cause(word.payload()) }.map_or(Verdict::Delivered, Verdict::Cancelled)
+fn verdict(cause: Option<Cause>) -> Verdict {
+    cause.map_or(Verdict::Delivered, Verdict::Cancelled)
 }
 
 impl fmt::Debug for Claim {

@@ -5,17 +5,18 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::runtime::{Handle, Id};
+use tokio::runtime::{Handle, Id, RuntimeFlavor};
 use tokio::time::{Instant, Sleep};
 
+use crate::counted::NodeRef;
 use crate::deadline::Deadline;
-use crate::node::{Node, NodeRef};
-use crate::queue::{Queue, Tick, Timed};
+use crate::node::Node;
+use crate::queue::{Alarm, Queue, Tick, Timed};
 use crate::up::{Ext, Up};
-use crate::word::{DECIDED, Packed};
+use crate::word::Packed;
 use crate::{Cause, sweep};
 
 /// There is no tokio runtime here, or it is shutting down.
@@ -48,7 +49,7 @@ pub(crate) fn child(parent: &NodeRef, at: Option<Instant>) -> Result<NodeRef, No
     let (Some(at), true) = (at, deadline < parent.deadline) else {
         return Ok(Node::child(parent));
     };
-    if parent.look().has(DECIDED) {
+    if parent.is_decided() {
         return Ok(Node::child(parent));
     }
     if at <= Instant::now() {
@@ -88,7 +89,7 @@ impl Driver {
         let mut drivers = DRIVERS.lock().unwrap_or_else(PoisonError::into_inner);
         let mut started = None;
         let driver = drivers.entry(handle.id()).or_insert_with(|| {
-            let queue = Queue::new();
+            let queue = Queue::new(Box::new(Timer { start, sleep }));
             Arc::clone(started.insert(Arc::new(Self { queue, start })))
         });
         let driver = Arc::clone(driver);
@@ -96,7 +97,14 @@ impl Driver {
         drop(drivers);
         if let Some(driver) = started {
             let id = handle.id();
-            handle.spawn(drive(Close { id, driver }, sleep));
+            let drive = drive(Close { id, driver });
+            if handle.runtime_flavor() == RuntimeFlavor::CurrentThread {
+                handle.spawn(drive);
+            } else {
+                // What a task spawns may have to wait for its worker; what comes from elsewhere is for any of them.
+                let to = handle.clone();
+                handle.spawn_blocking(move || drop(to.spawn(drive)));
+            }
         }
         driver
     }
@@ -106,32 +114,34 @@ impl Driver {
         let nanos = at.saturating_duration_since(self.start).as_nanos();
         Tick::try_from(nanos.div_ceil(1_000_000)).unwrap_or(Tick::MAX)
     }
+}
 
-    /// The last tick that is over.
-    fn tick_now(&self) -> Tick {
+/// Ticks are milliseconds from `start`.
+struct Timer {
+    start: Instant,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Alarm for Timer {
+    fn now(&self) -> Tick {
         Tick::try_from(self.start.elapsed().as_millis()).unwrap_or(Tick::MAX)
+    }
+
+    fn set(&mut self, to: Tick) {
+        let at = self.start.checked_add(Duration::from_millis(to));
+        if let Some(at) = at.filter(|at| *at != self.sleep.deadline()) {
+            self.sleep.as_mut().reset(at);
+        }
+    }
+
+    /// With many due at once it is ready, until tokio's budget for one poll is used up.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.sleep.as_mut().poll(cx)
     }
 }
 
-async fn drive(close: Close, mut sleep: Pin<Box<Sleep>>) {
-    let driver = &*close.driver;
-    poll_fn(|cx| {
-        loop {
-            let Some(next) = driver.queue.turn(driver.tick_now(), cx.waker()) else {
-                return Poll::<()>::Pending;
-            };
-            let Some(at) = driver.start.checked_add(Duration::from_millis(next)) else {
-                return Poll::Pending;
-            };
-            if sleep.deadline() != at {
-                sleep.as_mut().reset(at);
-            }
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-        }
-    })
-    .await;
+async fn drive(close: Close) {
+    poll_fn(|cx| close.driver.queue.drive(cx)).await;
 }
 
 /// Dropped with the driver's task, that is when the runtime ends.

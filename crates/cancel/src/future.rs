@@ -1,24 +1,23 @@
+use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
-use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use pin_project::pin_project;
 
-use crate::node::{Node, NodeRef};
+use crate::counted::NodeRef;
 use crate::wait::Wait;
-use crate::word::{Packed, Word};
 use crate::{Cancel, Cause, Token};
 
-/// Waits for the node behind `N` to be decided.
+/// Waits for a node to be decided.
 #[must_use = "futures do nothing unless polled"]
-pub(crate) struct Decided<N: Deref<Target = Node>> {
+pub(crate) struct Decided<N: Borrow<NodeRef>> {
     node: N,
     wait: Wait,
 }
 
-impl<N: Deref<Target = Node>> Decided<N> {
+impl<N: Borrow<NodeRef>> Decided<N> {
     pub(crate) fn new(node: N) -> Self {
         Self {
             node,
@@ -27,34 +26,33 @@ impl<N: Deref<Target = Node>> Decided<N> {
     }
 }
 
-impl<N: Deref<Target = Node>> Future for Decided<N> {
+impl<N: Borrow<NodeRef>> Future for Decided<N> {
     type Output = Option<Cause>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Cause>> {
-        let this = self.into_ref();
+        let this = self.as_ref();
         // SAFETY: `wait` is pinned with the whole.
         let wait = unsafe { this.map_unchecked(|this| &this.wait) };
         // SAFETY: `&mut` means one thread at a time, the node never changes, and `drop` leaves.
-        let word: Word = ready!(unsafe { wait.poll(&this.get_ref().node, cx) });
-        // SAFETY: the node is alive, and its payload stays.
-        Poll::Ready(unsafe { Packed::cause(word.payload()) })
+        ready!(unsafe { wait.poll(this.get_ref().node.borrow(), cx) });
+        Poll::Ready(self.node.borrow().own_cause())
     }
 }
 
-impl<N: Deref<Target = Node>> Drop for Decided<N> {
+impl<N: Borrow<NodeRef>> Drop for Decided<N> {
     fn drop(&mut self) {
         // SAFETY: the node that it was polled with.
-        unsafe { self.wait.leave(&self.node) };
+        unsafe { self.wait.leave(self.node.borrow()) };
     }
 }
 
 /// The future of [`Token::cancelled`].
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct Cancelled<'a>(#[pin] Decided<&'a Node>);
+pub struct Cancelled<'a>(#[pin] Decided<&'a NodeRef>);
 
 impl<'a> Cancelled<'a> {
-    pub(crate) fn new(node: &'a Node) -> Self {
+    pub(crate) fn new(node: &'a NodeRef) -> Self {
         Self(Decided::new(node))
     }
 }

@@ -26,7 +26,8 @@ impl Cancel for CancellationToken {
 /// A [`Token`] that is cancelled with [`Cause::User`] when a `CancellationToken` of tokio-util is.
 ///
 /// For a program that is moved part by part: the parts that have moved hang their tokens under this one. It needs no task and no
-/// runtime. Dropped, it follows no longer, and its token is never cancelled any more, unless it was.
+/// runtime. Dropped, it follows no longer, and its token is never cancelled any more, unless it was: so keep it for as long as any
+/// token under it is used. `Following::new(&theirs).child()` is dropped at once, and that child follows nothing.
 ///
 /// ```
 /// use evenkeel_cancel::{Cause, Following};
@@ -82,6 +83,22 @@ impl Deref for Following {
     }
 }
 
+impl Cancel for Following {
+    fn cause(&self) -> Option<Cause> {
+        Cancel::cause(&self.source)
+    }
+
+    fn cancelled(&self) -> impl Future<Output = Cause> + Send {
+        Token::cancelled(self)
+    }
+}
+
+impl AsRef<Token> for Following {
+    fn as_ref(&self) -> &Token {
+        &self.source
+    }
+}
+
 impl fmt::Debug for Following {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Following").field(&self.source).finish()
@@ -90,7 +107,8 @@ impl fmt::Debug for Following {
 
 /// A `CancellationToken` of tokio-util that is cancelled when a [`Token`] is.
 ///
-/// For a part that has not been moved yet. Dropped, it leads no longer: what it led is cancelled only by others.
+/// For a part that has not been moved yet. Dropped, it leads no longer: what it led is cancelled only by others. So keep it for as long
+/// as that part runs.
 ///
 /// ```
 /// use evenkeel_cancel::{Cause, Leading, Source};

@@ -8,10 +8,12 @@ mod blocking;
 mod callback;
 mod cause;
 mod claim;
+mod counted;
 mod deadline;
 mod driver;
 #[cfg(feature = "errors")]
 mod errors;
+mod foreign;
 mod future;
 #[cfg(feature = "tokio-util")]
 mod interop;
@@ -62,9 +64,11 @@ pub use token::{DropGuard, Source, Token};
 /// # Contract
 ///
 /// - Once `cause` is `Some`, it is the same `Some` for ever; `cancelled` is ready then, with the same cause.
-/// - `cause` neither blocks nor waits.
+/// - `cause` neither blocks nor waits, and sees a deadline that is over though nobody had the time to notice.
 /// - A `cancelled` that is pending wakes its task when the cancellation comes, however late it was first polled; dropped, it leaves
 ///   nothing behind.
+///
+/// For generic code; since `cancelled` returns a future of its own type, there is no `dyn Cancel`.
 pub trait Cancel {
     /// The cause, if it is cancelled.
     fn cause(&self) -> Option<Cause>;
@@ -77,8 +81,8 @@ pub trait Cancel {
 ///
 /// # Errors
 ///
-/// The cause, if it was cancelled before `future` ended. At every poll `cancel` is asked first, so that a future that is always
-/// ready is cut as well.
+/// The cause, if it was cancelled before `future` ended. At every poll `cancel` is asked first, so that work whose pieces are always
+/// ready is cut between two of them.
 ///
 /// # Cancel safety
 ///

@@ -100,6 +100,10 @@ impl List {
         Self { head: Entry::NONE }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.is_none()
+    }
+
     pub(crate) fn first(&self) -> Option<Entry> {
         (!self.head.is_none()).then_some(self.head)
     }

@@ -21,17 +21,18 @@
 //!
 //! **Locks** are taken from the root downwards. No count is given back and no foreign code runs while one is held.
 
-use std::ops::Deref;
 use std::ptr::NonNull;
 
 use evenkeel_sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use evenkeel_sync::{Mutex, Tracked};
 
 use crate::Cause;
+use crate::counted::NodeRef;
 use crate::deadline::Deadline;
+use crate::foreign;
 use crate::list::{Entry, Kind, Link, List};
 use crate::up::{Ext, Input, Up};
-use crate::wait::Callback;
+use crate::wait::{Callback, Waiter};
 use crate::word::{Custom, DECIDED, HOPS, LINKED, Packed, REGS, RESERVED, Word};
 
 /// A node is at most this far from the nearest ancestor that answers for all above it.
@@ -42,7 +43,7 @@ pub(crate) struct Node {
     /// In the parent's list; first, so that a pointer to it is one to the node.
     link: Link,
     word: AtomicPtr<Custom>,
-    refs: AtomicUsize,
+    pub(crate) refs: AtomicUsize,
     pub(crate) up: Up,
     pub(crate) list: Mutex<List>,
     /// The earliest of the own and all inherited ones.
@@ -52,6 +53,9 @@ pub(crate) struct Node {
 
 // SAFETY: the links are touched under the locks that guard them, the way up never changes, the rest is `Sync`.
 unsafe impl Sync for Node {}
+
+/// It is decided: nothing is registered with it any more.
+pub(crate) struct TooLate;
 
 /// What became of an attempt to decide a node.
 pub(crate) enum Outcome {
@@ -67,7 +71,7 @@ impl Node {
     /// Puts a node that hangs on `up` on the heap.
     pub(crate) fn hang(up: Up, deadline: Deadline) -> NodeRef {
         let hops = up.parent().map_or(0, |parent| parent.load().hops() + 1);
-        let node = Box::new(Self {
+        let node = NodeRef::new(Self {
             link: Link::new(),
             word: AtomicPtr::new(Word::live(hops.min(MOST_HOPS + 1)).0),
             refs: AtomicUsize::new(1),
@@ -76,8 +80,6 @@ impl Node {
             deadline,
             _tracked: Tracked::new(),
         });
-        // SAFETY: a box is never null.
-        let node = NodeRef(unsafe { NonNull::new_unchecked(Box::into_raw(node)) });
         if hops > MOST_HOPS {
             // If it fails, then because an ancestor is cancelled, and so is this node now.
             let _ = node.settle();
@@ -101,11 +103,11 @@ impl Node {
         let inputs = parents.into_iter().map(Input::new).collect();
         let node = Self::hang(Up::ext(Ext::Any(inputs)), deadline);
         for input in node.up.inputs() {
-            input.adopt(node.0);
+            input.adopt(node.as_raw());
             let entry = Entry::new(std::ptr::from_ref(input), Kind::Input);
             // SAFETY: the input lives as long as the node, which takes it out of the list when it is freed.
-            if let Err(word) = unsafe { input.parent.register(entry) } {
-                node.inherit(word);
+            if unsafe { input.parent.register(entry) }.is_err() {
+                node.inherit(&input.parent);
                 break;
             }
         }
@@ -141,11 +143,19 @@ impl Node {
     /// Why it was cancelled, if it was.
     #[inline]
     pub(crate) fn cause(&self) -> Option<Cause> {
-        if !self.is_decided() {
+        if self.is_decided() {
+            return self.own_cause();
+        }
+        None
+    }
+
+    /// The cause in its own word; none if it is live, or a claim that was committed.
+    pub(crate) fn own_cause(&self) -> Option<Cause> {
+        let word = self.load();
+        if !word.has(DECIDED) {
             return None;
         }
-        let word = self.look();
-        // SAFETY: the node is decided and alive, so its payload stays.
+        // SAFETY: decided, so the payload stays while the node is alive.
         unsafe { Packed::cause(word.payload()) }
     }
 
@@ -160,7 +170,7 @@ impl Node {
             let seen = node.load();
             if seen.has(DECIDED) {
                 // What was once read must not change: a later `cancel` of this node finds it decided.
-                return self.inherit(seen);
+                return self.inherit(node);
             }
             if seen.hops() == 0 {
                 break;
@@ -170,14 +180,31 @@ impl Node {
         word
     }
 
-    /// Decides it with the cause of an ancestor's decided word; the word that stands then.
-    pub(crate) fn inherit(&self, from: Word) -> Word {
-        if !self.load().has(DECIDED) {
-            // SAFETY: the ancestor is alive, since it is ours, and its payload stays.
-            let cause = unsafe { Packed::copied(from.payload()) };
-            let _ = self.decide(cause, true);
+    /// The highest ancestor whose deadline is this node's.
+    pub(crate) fn timed_out(&self) -> &Self {
+        let mut owner = self;
+        loop {
+            let same = |above: &&Self| above.deadline == self.deadline;
+            let several = owner.up.inputs().iter().map(|input| &*input.parent);
+            let Some(above) = owner.up.parent().into_iter().chain(several).find(same) else {
+                return owner;
+            };
+            owner = above;
         }
-        self.load()
+    }
+
+    /// Decides it with the cause of `from`, which is decided; the word that stands then.
+    pub(crate) fn inherit(&self, from: &Self) -> Word {
+        let word = self.load();
+        if word.has(DECIDED) {
+            return word;
+        }
+        // SAFETY: decided, so the payload stays while the node is alive.
+        let cause = unsafe { Packed::copied(from.load().payload()) };
+        match self.decide(cause, true) {
+            Outcome::Won(word) | Outcome::Lost(word) => word,
+            Outcome::Pending => self.load(),
+        }
     }
 
     /// Decides it, or leaves the cause with the permit that is out.
@@ -210,26 +237,12 @@ impl Node {
         }
     }
 
-    /// Puts `entry` in the list; the decided word if it is too late.
-    ///
-    /// # Safety
-    ///
-    /// `entry` lives and is in no list, and does not die before it is taken out.
-    pub(crate) unsafe fn register(&self, entry: Entry) -> Result<(), Word> {
-        self.settle()?;
-        let mut list = self.list.lock();
-        self.open()?;
-        // SAFETY: the caller's promise.
-        unsafe { list.push(entry) };
-        Ok(())
-    }
-
     /// Sets REGS. The list's lock is held.
-    fn open(&self) -> Result<(), Word> {
+    pub(crate) fn open(&self) -> Result<(), TooLate> {
         let mut seen = self.load();
         loop {
             if seen.has(DECIDED) {
-                return Err(seen);
+                return Err(TooLate);
             }
             if seen.has(REGS) {
                 return Ok(());
@@ -241,40 +254,54 @@ impl Node {
         }
     }
 
-    /// Takes a lazy node into its parent's list, and the parents above it first.
-    pub(crate) fn settle(&self) -> Result<(), Word> {
-        let word = self.load();
+    /// [`NodeRef::settle`].
+    ///
+    /// # Safety
+    ///
+    /// The caller has a count of the node, and `raw` is its pointer as it was born: the list keeps it, for whoever may have to free it.
+    pub(crate) unsafe fn settle(raw: NonNull<Self>) -> Result<(), TooLate> {
+        // SAFETY: the caller's count keeps it alive.
+        let this = unsafe { raw.as_ref() };
+        let word = this.load();
         if word.has(DECIDED) {
-            return Err(word);
+            return Err(TooLate);
         }
-        let (false, Some(parent)) = (word.hops() == 0, self.up.parent()) else {
+        let (false, Some(above)) = (word.hops() == 0, this.up.parent_raw()) else {
             return Ok(());
         };
         // As deep as there are hops: the parent is one nearer to a node that is settled.
-        if let Err(above) = parent.settle() {
-            return Err(self.inherit(above));
+        // SAFETY: the node has a count of its parent.
+        let (parent, settled) = unsafe { (above.as_ref(), Self::settle(above)) };
+        if settled.is_err() {
+            this.inherit(parent);
+            return Err(TooLate);
         }
         let mut list = parent.list.lock();
-        if let Err(above) = parent.open() {
+        if parent.open().is_err() {
             drop(list);
-            return Err(self.inherit(above));
+            this.inherit(parent);
+            return Err(TooLate);
         }
-        let mut seen = self.load();
+        let mut seen = this.load();
         // By another call meanwhile; if it was then decided, it may still be in the list (model settle_decided).
         let settled = seen.hops() == 0;
         if settled {
-            return if seen.has(DECIDED) { Err(seen) } else { Ok(()) };
+            return if seen.has(DECIDED) {
+                Err(TooLate)
+            } else {
+                Ok(())
+            };
         }
-        let entry = Entry::new(std::ptr::from_ref(self), Kind::Child);
+        let entry = Entry::new(raw.as_ptr(), Kind::Child);
         // SAFETY: the node is in no list, and leaves this one before it is freed.
         unsafe { list.push(entry) };
         loop {
             if seen.has(DECIDED) {
                 // SAFETY: it was put in under this same lock.
                 unsafe { list.unlink(entry) };
-                return Err(seen);
+                return Err(TooLate);
             }
-            match self.exchange(seen, seen.without(HOPS)) {
+            match this.exchange(seen, seen.without(HOPS)) {
                 Ok(()) => return Ok(()),
                 Err(now) => seen = now,
             }
@@ -282,7 +309,7 @@ impl Node {
     }
 
     /// Whether something without a count may reach it: a list that it is in.
-    fn is_reachable(&self) -> bool {
+    pub(crate) fn is_reachable(&self) -> bool {
         if self.up.is_ext() {
             return true;
         }
@@ -295,8 +322,14 @@ impl Node {
         linked && self.up.parent().is_some()
     }
 
+    /// Whether code of others runs when it is freed. What is left in its list are callbacks, and waiters whose futures were
+    /// forgotten.
+    pub(crate) fn owns_foreign(&mut self) -> bool {
+        !self.list.get_mut().is_empty() || self.load().is_custom()
+    }
+
     /// Takes it out of every list that it may be in. Nobody holds a count.
-    fn leave(&self) {
+    pub(crate) fn leave(&self) {
         if self.is_reachable() {
             if let Some(parent) = self.up.parent() {
                 let entry = Entry::new(std::ptr::from_ref(self), Kind::Child);
@@ -317,134 +350,26 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // What is left are callbacks that were to be kept: waiters and children hold a count.
+        // A destructor that panics stops neither the next one nor whoever has dropped the last handle.
         while let Some(entry) = self.list.get_mut().first() {
-            debug_assert_eq!(entry.kind(), Kind::Callback);
             // SAFETY: it is in the list, which is ours alone.
-            unsafe {
-                self.list.get_mut().unlink(entry);
-                drop(Callback::from_entry(entry));
+            unsafe { self.list.get_mut().unlink(entry) };
+            match entry.kind() {
+                Kind::Callback => {
+                    // SAFETY: it is out of the list.
+                    let callback = unsafe { Callback::from_entry(entry) };
+                    foreign::shielded(move || drop(callback));
+                }
+                Kind::Waiter => {
+                    // SAFETY: it was pinned, so it still lives though its future was forgotten; `&mut self` is the list's lock.
+                    let waker = unsafe { (*entry.owner::<Waiter>()).take() };
+                    foreign::shielded(move || drop(waker));
+                }
+                Kind::Child | Kind::Input => unreachable!("children hold a count"),
             }
         }
         // SAFETY: the word owned it, and is read no more.
-        drop(unsafe { Packed::from_word(self.load().payload()) });
-    }
-}
-
-/// A counted reference.
-pub(crate) struct NodeRef(NonNull<Node>);
-
-// SAFETY: what a node holds is `Send` and `Sync`, or touched under its locks only.
-unsafe impl Send for NodeRef {}
-// SAFETY: as above.
-unsafe impl Sync for NodeRef {}
-
-impl NodeRef {
-    /// A count of a node found in a list whose lock is held, if it still has one.
-    ///
-    /// # Safety
-    ///
-    /// `node` is in a list whose lock is held, so that it is not freed meanwhile.
-    pub(crate) unsafe fn upgrade(node: NonNull<Node>) -> Option<Self> {
-        // SAFETY: the caller's promise.
-        let refs = unsafe { &node.as_ref().refs };
-        // ORDERING: Relaxed: nothing is published by a count going up.
-        let mut seen = refs.load(Ordering::Relaxed);
-        while seen != 0 {
-            match refs.compare_exchange(seen, seen + 1, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Some(Self(node)),
-                Err(now) => seen = now,
-            }
-        }
-        None
-    }
-
-    /// Puts a node with a deadline of its own in its queue; false if the queue is closed.
-    pub(crate) fn enqueue(&self) -> bool {
-        self.up.timed().is_some_and(|timed| timed.enqueue(self.0))
-    }
-
-    /// The pointer, which stands for the count from here on.
-    pub(crate) fn into_raw(self) -> NonNull<Node> {
-        std::mem::ManuallyDrop::new(self).0
-    }
-
-    /// # Safety
-    ///
-    /// `node` came from [`NodeRef::into_raw`], once.
-    pub(crate) unsafe fn from_raw(node: NonNull<Node>) -> Self {
-        Self(node)
-    }
-
-    pub(crate) fn ptr_eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-
-    /// Gives one count back; whether it was the last.
-    ///
-    /// # Safety
-    ///
-    /// The count is the caller's, who does not use it afterwards.
-    unsafe fn release(node: NonNull<Node>) -> bool {
-        // SAFETY: the count keeps it alive.
-        let this = unsafe { node.as_ref() };
-        // ORDERING: Acquire pairs with the Release below, so that whoever frees sees all that others did with it (model
-        // refs_last_drop). A lone holder of a node that no list leads to needs no write: nobody can get a count from him.
-        if this.refs.load(Ordering::Acquire) == 1 && !this.is_reachable() {
-            return true;
-        }
-        // ORDERING: AcqRel: Release for the uses before, Acquire for the one who frees (model refs_last_drop).
-        this.refs.fetch_sub(1, Ordering::AcqRel) == 1
-    }
-}
-
-impl Clone for NodeRef {
-    #[inline]
-    fn clone(&self) -> Self {
-        // ORDERING: Relaxed: nothing is published by a count going up.
-        let before = self.refs.fetch_add(1, Ordering::Relaxed);
-        if before > isize::MAX as usize {
-            // So many can only be handles that were forgotten; going on would end in a use after free.
-            std::process::abort();
-        }
-        Self(self.0)
-    }
-}
-
-impl Deref for NodeRef {
-    type Target = Node;
-
-    #[inline]
-    fn deref(&self) -> &Node {
-        // SAFETY: the count keeps it alive.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl Drop for NodeRef {
-    fn drop(&mut self) {
-        // A loop, since a chain may be a million long.
-        let mut rest = Vec::new();
-        let mut next = Some(self.0);
-        while let Some(node) = next {
-            next = None;
-            // SAFETY: each pointer here stands for a count that was taken over.
-            if unsafe { Self::release(node) } {
-                // SAFETY: it was the last; `leave` cuts the ways by which it could be found without a count.
-                let mut node = unsafe {
-                    node.as_ref().leave();
-                    Box::from_raw(node.as_ptr())
-                };
-                node.up.take_parents(|parent| {
-                    let parent = parent.into_raw();
-                    if next.is_none() {
-                        next = Some(parent);
-                    } else {
-                        rest.push(parent);
-                    }
-                });
-            }
-            next = next.or_else(|| rest.pop());
-        }
+        let cause = unsafe { Packed::from_word(self.load().payload()) };
+        foreign::shielded(move || drop(cause));
     }
 }

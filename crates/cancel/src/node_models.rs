@@ -3,11 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc as StdArc, Mutex as StdMutex};
+use std::task::{Context, Poll, Wake, Waker};
 
 use evenkeel_sync::atomic::{AtomicUsize, Ordering};
 use evenkeel_sync::{Arc, UnsafeCell, block_on, model, thread};
 
+use crate::sweep::BATCH;
 use crate::word::DECIDED;
 use crate::{Cause, Source, Token};
 
@@ -60,6 +62,25 @@ fn content(cause: &Cause) -> u32 {
 }
 
 /// Polls once with a waker that does nothing.
+/// A waker that was woken, seen once the threads have ended.
+struct Flag(StdMutex<bool>);
+
+impl Flag {
+    fn new() -> StdArc<Self> {
+        StdArc::new(Self(StdMutex::new(false)))
+    }
+
+    fn is_set(&self) -> bool {
+        *self.0.lock().unwrap()
+    }
+}
+
+impl Wake for Flag {
+    fn wake(self: StdArc<Self>) {
+        *self.0.lock().unwrap() = true;
+    }
+}
+
 fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
@@ -236,6 +257,28 @@ fn helpers_wake_all() {
         let cause = waiter.join().unwrap();
         assert!(first);
         assert_eq!(cause, if second { Cause::User } else { Cause::Shutdown });
+    });
+}
+
+#[test]
+fn batches_wake_all() {
+    model("batches_wake_all", Some(2), || {
+        let root = Source::new();
+        let child = root.child();
+        let mut waits: Vec<_> = (0..2 * BATCH + 1)
+            .map(|_| Box::pin(child.cancelled_owned()))
+            .collect();
+        let told: Vec<_> = waits.iter().map(|_| Flag::new()).collect();
+        for (wait, told) in waits.iter_mut().zip(&told) {
+            let waker = Waker::from(StdArc::clone(told));
+            let poll = wait.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(poll.is_pending());
+        }
+        let other = root.clone();
+        let helper = thread::spawn(move || other.cancel(Cause::User));
+        root.cancel(Cause::User);
+        helper.join().unwrap();
+        assert!(told.iter().all(|told| told.is_set()), "all were woken");
     });
 }
 

@@ -1,29 +1,41 @@
-//! The queue of deadlines of one runtime. It knows ticks, not time: the shell reads the clock.
+//! The queue of deadlines of one runtime. It knows ticks, not time: that is the [`Alarm`]'s.
 //!
 //! # Protocol
 //!
 //! A node with a deadline of its own is in the list of its tick. The entry counts for nothing: it is found under the
-//! queue's lock, where the node cannot be freed, and cancelled only if it still has a count. *Why no deadline is slept
-//! over*: the driver leaves its waker and reads the next tick in one hold of the lock, and who puts in an earlier one
-//! takes that waker in the same hold.
+//! queue's lock, where the node cannot be freed, and cancelled only if it still has a count.
+//!
+//! *Why no deadline is slept over*: `next` is what the alarm is to be set to. Whoever changes it, under the queue's lock, sets the
+//! alarm afterwards, and reads `next` anew while holding that; so whoever sets it last sets what stands. The driver reads no
+//! `next` of its own: it waits for the alarm, wherever that is set to.
+//!
+//! Who puts in the earliest deadline sets the alarm and does not wake the driver for it: what a task wakes is run by its worker
+//! after that task, so a task that computes would hold up the deadlines of all.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
-use std::task::Waker;
+use std::task::{Context, Poll, ready};
 
 use evenkeel_sync::{Arc, Mutex};
 
 use crate::Cause;
+use crate::counted::NodeRef;
 use crate::list::{Entry, Kind, Link, List};
-use crate::node::{Node, NodeRef};
-use crate::sweep;
+use crate::node::Node;
+use crate::sweep::{self, BATCH};
 use crate::word::Packed;
 
-/// So many deadlines are taken in one hold of the lock.
-const BATCH: usize = 32;
-
 pub(crate) type Tick = u64;
+
+/// The time of the runtime: one timer.
+pub(crate) trait Alarm: Send {
+    /// The last tick that is over.
+    fn now(&self) -> Tick;
+    fn set(&mut self, to: Tick);
+    /// Ready when the tick that it is set to is over; else the task is woken then, or when a tick is that it was set to meanwhile.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
 
 /// What a node with a deadline of its own has besides.
 #[repr(C)]
@@ -51,7 +63,7 @@ impl Timed {
         Entry::new(std::ptr::from_ref(self), Kind::Input)
     }
 
-    /// Puts it in the queue, and wakes the driver if it is the earliest; false if the queue is closed.
+    /// Puts it in the queue, and sets the alarm if it is the earliest; false if the queue is closed.
     pub(crate) fn enqueue(&self, owner: NonNull<Node>) -> bool {
         self.owner.set(Some(owner));
         let mut state = self.queue.state.lock();
@@ -61,13 +73,13 @@ impl Timed {
         let list = state.slots.entry(self.tick).or_insert_with(List::new);
         // SAFETY: it lives in its node, which calls `forget` before it is freed.
         unsafe { list.push(self.entry()) };
-        let waker = (self.tick < state.next).then(|| {
+        let earliest = self.tick < state.next;
+        if earliest {
             state.next = self.tick;
-            state.driver.take()
-        });
+        }
         drop(state);
-        if let Some(Some(waker)) = waker {
-            waker.wake();
+        if earliest {
+            self.queue.rearm();
         }
         true
     }
@@ -87,54 +99,54 @@ impl Timed {
 
 pub(crate) struct Queue {
     state: Mutex<State>,
+    /// Locked before the state.
+    alarm: Mutex<Box<dyn Alarm>>,
 }
 
 struct State {
     slots: BTreeMap<Tick, List>,
-    /// The driver, while it sleeps.
-    driver: Option<Waker>,
-    /// What the driver sleeps until.
+    /// What the alarm is, or is about to be, set to.
     next: Tick,
     closed: bool,
 }
 
 impl Queue {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(alarm: Box<dyn Alarm>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 slots: BTreeMap::new(),
-                driver: None,
                 next: Tick::MAX,
                 closed: false,
             }),
+            alarm: Mutex::new(alarm),
         })
     }
 
-    /// Cancels all that is due at `now`, and leaves `driver` to be woken for what comes before the returned tick.
-    pub(crate) fn turn(&self, now: Tick, driver: &Waker) -> Option<Tick> {
-        let mut replaced = None;
-        let mut due = Vec::with_capacity(BATCH);
+    fn rearm(&self) {
+        let mut alarm = self.alarm.lock();
+        let next = self.state.lock().next;
+        alarm.set(next);
+    }
+
+    /// Cancels what is due, whenever the alarm goes off. Never ready.
+    pub(crate) fn drive(&self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let mut state = self.state.lock();
-            state.take_due(now, &mut due);
-            if due.is_empty() {
-                let next = state.slots.keys().next().copied();
-                state.next = next.unwrap_or(Tick::MAX);
-                if !state
-                    .driver
-                    .as_ref()
-                    .is_some_and(|known| known.will_wake(driver))
-                {
-                    replaced = state.driver.replace(driver.clone());
-                }
-                drop(state);
-                drop(replaced);
-                return next;
-            }
-            drop(state);
-            for node in due.drain(..) {
-                sweep::cancel(&node, Packed::new(Cause::Timeout));
-            }
+            let now = self.alarm.lock().now();
+            self.turn(now);
+            self.rearm();
+            ready!(self.alarm.lock().poll(cx));
+        }
+    }
+
+    /// Cancels what is due at `now`; of more than a batch the rest is for the next turn, so that the driver can let others have theirs.
+    fn turn(&self, now: Tick) {
+        let mut due = Vec::with_capacity(BATCH);
+        let mut state = self.state.lock();
+        state.take_due(now, &mut due);
+        state.next = state.slots.keys().next().copied().unwrap_or(Tick::MAX);
+        drop(state);
+        for node in due {
+            sweep::cancel(&node, Packed::new(Cause::Timeout));
         }
     }
 
@@ -144,10 +156,8 @@ impl Queue {
         loop {
             let mut state = self.state.lock();
             state.closed = true;
-            let driver = state.driver.take();
             state.take_due(Tick::MAX, &mut due);
             drop(state);
-            drop(driver);
             if due.is_empty() {
                 return;
             }

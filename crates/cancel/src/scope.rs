@@ -1,14 +1,17 @@
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use pin_project::pin_project;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::sleep;
 
 use crate::{Cause, NoRuntime, Source, Token, telemetry};
 
@@ -35,14 +38,16 @@ const PANICS_NAMED: usize = 100;
 /// # });
 /// ```
 ///
-/// Dropping a scope cancels its token with [`Cause::Shutdown`] and aborts its tasks, without waiting for them.
+/// Dropping a scope cancels its token with [`Cause::Shutdown`] and aborts its tasks, without waiting for them. A task that panics is
+/// named at the end; it cancels nothing. If it should, let it hold a [`drop_guard`](Source::drop_guard) of the source above.
+#[must_use = "dropping the scope aborts its tasks"]
 pub struct Scope {
-    source: Source,
     handle: Handle,
     shared: Arc<Shared>,
 }
 
 struct Shared {
+    source: Source,
     state: Mutex<State>,
     /// Notified when the last task has ended.
     idle: Notify,
@@ -50,12 +55,10 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// No more spawns.
-    closed: bool,
     /// What is spawned at this moment is aborted, too.
     aborting: bool,
     next: u64,
-    running: HashMap<u64, Task>,
+    running: BTreeMap<u64, Task>,
     shutdown: Shutdown,
 }
 
@@ -64,13 +67,14 @@ struct Task {
     abort: Option<AbortHandle>,
 }
 
-/// How a scope ended: the names of its tasks, by what became of them. Tasks that had finished before are not named.
+/// How a scope ended: the names of its tasks, by what became of them. Tasks that had finished before its token was cancelled are not
+/// named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shutdown {
-    /// Ended by themselves during the shutdown.
+    /// Ended by themselves after the cancellation.
     pub finished: Vec<Name>,
-    /// Were aborted when the grace was over.
+    /// Were aborted when the grace was over, or went with their runtime.
     pub aborted: Vec<Name>,
     /// Panicked, at any time in the life of the scope (the first hundred).
     pub panicked: Vec<Name>,
@@ -102,10 +106,18 @@ impl fmt::Display for Shutdown {
     }
 }
 
-/// The scope is shutting down, or its token is cancelled: nothing new is started in it.
+/// The scope is shutting down, or its token is cancelled: nothing new is started in it. Its source is the cause.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the scope takes no more tasks")]
-pub struct ScopeClosed(());
+pub struct ScopeClosed(#[source] Cause);
+
+impl ScopeClosed {
+    /// Why its token was cancelled.
+    #[must_use]
+    pub fn cause(&self) -> &Cause {
+        &self.0
+    }
+}
 
 impl Scope {
     /// How long an aborted task is waited for before it is reported as still running.
@@ -116,11 +128,18 @@ impl Scope {
     /// # Errors
     ///
     /// [`NoRuntime`] outside a tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no clock (`enable_time`).
     pub fn new(parent: &Token) -> Result<Self, NoRuntime> {
+        let handle = Handle::try_current().map_err(|_| NoRuntime::here())?;
+        // Panics here, rather than in the shutdown.
+        drop(sleep(Duration::ZERO));
         Ok(Self {
-            source: parent.child(),
-            handle: Handle::try_current().map_err(|_| NoRuntime::here())?,
+            handle,
             shared: Arc::new(Shared {
+                source: parent.child(),
                 state: Mutex::default(),
                 idle: Notify::new(),
             }),
@@ -130,7 +149,7 @@ impl Scope {
     /// The token that the tasks should heed.
     #[must_use]
     pub fn token(&self) -> Token {
-        self.source.token()
+        self.shared.source.token()
     }
 
     /// How many tasks run.
@@ -145,7 +164,7 @@ impl Scope {
         self.len() == 0
     }
 
-    /// Starts a task.
+    /// Starts a task. On a runtime that has ended it is dropped unpolled, and named among the aborted.
     ///
     /// # Errors
     ///
@@ -156,11 +175,7 @@ impl Scope {
     {
         let ended = self.enter(name.into())?;
         let id = ended.id;
-        let task = self.handle.spawn(async move {
-            let mut ended = ended;
-            future.await;
-            ended.by_itself = true;
-        });
+        let task = self.handle.spawn(Named { future, ended });
         self.shared.can_abort(id, task.abort_handle());
         Ok(())
     }
@@ -179,8 +194,9 @@ impl Scope {
         let token = self.token();
         let task = self.handle.spawn_blocking(move || {
             let mut ended = ended;
+            ended.ran = Ran::Inside;
             f(token);
-            ended.by_itself = true;
+            ended.ran = Ran::ByItself;
         });
         self.shared.can_abort(id, task.abort_handle());
         Ok(())
@@ -188,8 +204,9 @@ impl Scope {
 
     fn enter(&self, name: Name) -> Result<Ended, ScopeClosed> {
         let mut state = self.shared.lock();
-        if state.closed || self.source.is_cancelled() {
-            return Err(ScopeClosed(()));
+        // Under the lock: a task is either refused, or seen by who has cancelled and then looks what runs.
+        if let Some(cause) = self.shared.source.cause() {
+            return Err(ScopeClosed(cause));
         }
         let id = state.next;
         state.next += 1;
@@ -197,22 +214,33 @@ impl Scope {
         Ok(Ended {
             shared: Arc::clone(&self.shared),
             id,
-            by_itself: false,
+            ran: Ran::Outside,
         })
+    }
+
+    /// Waits until no task runs, without telling them to end. It does not keep new ones from being started.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropped, it leaves nothing behind.
+    pub async fn wait(&self) {
+        self.shared.idle().await;
     }
 
     /// Ends the scope: refuses new tasks, cancels the token with [`Cause::Shutdown`], waits up to `grace` for the tasks, aborts those
     /// that are left, and waits for them up to [`Scope::ABORT_BOUND`].
     ///
+    /// The time is that of the runtime it is awaited in, and of the scope's own elsewhere. A task of the scope that awaits this waits for itself, and is aborted after `grace`. Of several calls at the same time the shortest
+    /// grace holds.
+    ///
     /// # Cancel safety
     ///
     /// Safe: dropped, it leaves the scope closed and the token cancelled, and can be called again with a new grace.
     pub async fn shutdown(&self, grace: Duration) -> Shutdown {
-        self.shared.lock().closed = true;
-        self.source.cancel(Cause::Shutdown);
-        if !self.shared.idle_within(grace).await {
+        self.shared.source.cancel(Cause::Shutdown);
+        if !self.idle_within(grace).await {
             self.shared.abort_all();
-            self.shared.idle_within(Self::ABORT_BOUND).await;
+            self.idle_within(Self::ABORT_BOUND).await;
         }
         let state = self.shared.lock();
         let mut shutdown = state.shutdown.clone();
@@ -225,12 +253,30 @@ impl Scope {
         telemetry::shut_down(&shutdown);
         shutdown
     }
+
+    async fn idle_within(&self, bound: Duration) -> bool {
+        if self.is_empty() {
+            return true;
+        }
+        let bound = {
+            // Of a runtime that has ended, there may be threads left.
+            let _inside = Handle::try_current().is_err().then(|| self.handle.enter());
+            sleep(bound)
+        };
+        let (mut idle, mut bound) = (pin!(self.shared.idle()), pin!(bound));
+        poll_fn(|cx| {
+            if idle.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            bound.as_mut().poll(cx).map(|()| false)
+        })
+        .await
+    }
 }
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
-        self.source.cancel(Cause::Shutdown);
+        self.shared.source.cancel(Cause::Shutdown);
         self.shared.abort_all();
     }
 }
@@ -273,32 +319,55 @@ impl Shared {
         aborts.iter().for_each(AbortHandle::abort);
     }
 
-    async fn idle_within(&self, bound: Duration) -> bool {
-        let idle = async {
-            loop {
-                // Made before the look: a task that ends in between is not missed.
-                let idle = self.idle.notified();
-                if self.lock().running.is_empty() {
-                    return;
-                }
-                idle.await;
+    async fn idle(&self) {
+        loop {
+            // Made before the look: a task that ends in between is not missed.
+            let idle = self.idle.notified();
+            if self.lock().running.is_empty() {
+                return;
             }
-        };
-        match Instant::now().checked_add(bound) {
-            Some(end) => timeout_at(end, idle).await.is_ok(),
-            None => {
-                idle.await;
-                true
-            }
+            idle.await;
         }
     }
+}
+
+#[pin_project]
+struct Named<F> {
+    #[pin]
+    future: F,
+    /// Dropped after the future.
+    ended: Ended,
+}
+
+impl<F: Future<Output = ()>> Future for Named<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        this.ended.ran = Ran::Inside;
+        let poll = this.future.poll(cx);
+        this.ended.ran = match poll {
+            Poll::Ready(()) => Ran::ByItself,
+            Poll::Pending => Ran::Outside,
+        };
+        poll
+    }
+}
+
+/// Where the code of a task is. Whether the thread unwinds would not do to know who panicked: a runtime may be dropped by a panic.
+enum Ran {
+    /// Not begun, or between two polls.
+    Outside,
+    /// Within its own code: gone from here, it panicked.
+    Inside,
+    ByItself,
 }
 
 /// Dropped with its task, however that ends.
 struct Ended {
     shared: Arc<Shared>,
     id: u64,
-    by_itself: bool,
+    ran: Ran,
 }
 
 impl Drop for Ended {
@@ -307,18 +376,15 @@ impl Drop for Ended {
         let Some(task) = state.running.remove(&self.id) else {
             return;
         };
-        let closed = state.closed;
+        let closed = self.shared.source.is_cancelled();
         let shutdown = &mut state.shutdown;
-        if self.by_itself {
-            if closed {
-                shutdown.finished.push(task.name);
-            }
-        } else if std::thread::panicking() {
-            if shutdown.panicked.len() < PANICS_NAMED {
+        match self.ran {
+            Ran::ByItself if closed => shutdown.finished.push(task.name),
+            Ran::Inside if shutdown.panicked.len() < PANICS_NAMED => {
                 shutdown.panicked.push(task.name);
             }
-        } else {
-            shutdown.aborted.push(task.name);
+            Ran::Outside => shutdown.aborted.push(task.name),
+            Ran::ByItself | Ran::Inside => {}
         }
         if state.running.is_empty() {
             drop(state);

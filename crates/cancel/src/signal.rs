@@ -10,7 +10,8 @@ use crate::{Cause, NoRuntime, Source, Token};
 /// Cancels a source when the process is told to end: by Ctrl-C everywhere, on Unix by SIGTERM as well.
 ///
 /// The first signal cancels the source with [`Cause::Shutdown`]; the second says that whoever sent it does not want to wait, and
-/// cancels [`hurry`](Self::hurry), which can cut a grace short:
+/// cancels [`hurry`](Self::hurry), which can cut a grace short. So does the first, if the source was cancelled before; and a Ctrl-C
+/// and a SIGTERM at once are two.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -57,15 +58,19 @@ impl Signals {
         let (source, hurry) = (source.clone(), Source::new());
         let second = hurry.clone();
         let listening = runtime.spawn(async move {
-            for source in [source, second] {
+            loop {
                 told.next().await;
-                source.cancel(Cause::Shutdown);
+                // Not the first, or the source was cancelled before there was one.
+                if !source.cancel(Cause::Shutdown) {
+                    second.cancel(Cause::Shutdown);
+                    return;
+                }
             }
         });
         Ok(Self { hurry, listening })
     }
 
-    /// Cancelled by the second signal.
+    /// Cancelled by the second signal, or by the first that finds the source cancelled.
     #[must_use]
     pub fn hurry(&self) -> &Token {
         &self.hurry

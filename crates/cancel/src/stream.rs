@@ -14,8 +14,8 @@ use crate::{CancelledOwned, Token};
 pub trait CancelStream: Stream + Sized {
     /// The same items, until `token` is cancelled: then the stream is dropped, and this one has ended.
     ///
-    /// At every poll the token is asked first, so that a stream that is always ready is cut as well. Whether it ended by itself,
-    /// `token.cause()` tells. An item costs a look at the token more than that of the stream; only a poll that has to wait
+    /// At every poll the token is asked first, as by [`Token::check`], so that a stream that is always ready is cut as well. Whether it
+    /// ended by itself, `token.cause()` tells. It is not [`Unpin`]: pin it, by `pin!` or `Box::pin`, to ask for its next item. An item costs a look at the token more than that of the stream; only a poll that has to wait
     /// also waits for the token.
     ///
     /// # Cancel safety
@@ -78,7 +78,7 @@ impl<S: Stream> Stream for UntilCancelled<S> {
             return Poll::Ready(None);
         };
         let mut next = Poll::Ready(None);
-        if !this.token.is_cancelled() {
+        if this.token.check().is_ok() {
             next = stream.poll_next(cx);
             if next.is_pending() && this.cancelled.poll(cx).is_ready() {
                 next = Poll::Ready(None);

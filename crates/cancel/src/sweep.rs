@@ -13,21 +13,22 @@
 //! lists, and what it does not find there any more is done. Several sweeps share the work, since each takes what it tells out
 //! of the list. (Lazy nodes are in no list: they read the cancellation through their parents.)
 //!
-//! Callbacks run last, so that a slow one delays no cancellation.
+//! Callbacks run last, so that a slow one delays no cancellation, and one after the other ([`crate::foreign`]).
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::task::Waker;
 
+use crate::counted::NodeRef;
+use crate::foreign::{self, Job};
 use crate::list::{Entry, Kind, List};
-use crate::node::{Node, NodeRef, Outcome};
+use crate::node::{Node, Outcome};
 use crate::telemetry;
 use crate::up::Input;
 use crate::wait::{Callback, Waiter};
 use crate::word::{DECIDED, Packed, REGS, Word};
 
-/// So many entries are told in one hold of a lock.
-const BATCH: usize = 32;
+/// So many entries are told in one hold of a lock. The models have room for what takes several.
+pub(crate) const BATCH: usize = if evenkeel_sync::MODELLED { 2 } else { 32 };
 
 /// Decides `node`, and tells all below it. Whether this call was the one that did it.
 pub(crate) fn cancel(node: &Node, cause: Packed) -> bool {
@@ -87,7 +88,6 @@ enum Step {
 }
 
 fn step(node: &Node, batch: &mut Batch) -> Step {
-    let word = node.load();
     let mut list = node.list.lock();
     for _ in 0..BATCH {
         let Some(entry) = list.first() else {
@@ -95,7 +95,7 @@ fn step(node: &Node, batch: &mut Batch) -> Step {
         };
         let child = match entry.kind() {
             Kind::Waiter | Kind::Callback => {
-                if !batch.take(&mut list, entry, word) {
+                if !batch.take(&mut list, entry, node) {
                     return Step::More;
                 }
                 continue;
@@ -108,7 +108,7 @@ fn step(node: &Node, batch: &mut Batch) -> Step {
             unreachable!("an input has its owner before it is in a list");
         };
         // SAFETY: as above, it is in the list and we hold the lock.
-        match mark(unsafe { child.as_ref() }, word, batch) {
+        match mark(unsafe { child.as_ref() }, node, batch) {
             Marked::Finished => {}
             Marked::Full => return Step::More,
             Marked::Deeper => {
@@ -132,17 +132,10 @@ enum Marked {
 }
 
 /// Decides a child with its parent's cause, and takes its waiters if nothing hangs deeper. The parent's lock is held.
-fn mark(child: &Node, parent: Word, batch: &mut Batch) -> Marked {
-    let word = match child.load() {
-        word if word.has(DECIDED) => word,
-        // SAFETY: the parent is decided and alive, so its payload stays.
-        _ => match child.decide(unsafe { Packed::copied(parent.payload()) }, true) {
-            Outcome::Won(word) | Outcome::Lost(word) => word,
-            // The permit has the cause now.
-            Outcome::Pending => return Marked::Finished,
-        },
-    };
-    if !word.has(REGS) {
+fn mark(child: &Node, parent: &Node, batch: &mut Batch) -> Marked {
+    let word = child.inherit(parent);
+    // With neither, the permit has the cause now.
+    if !word.has(DECIDED) || !word.has(REGS) {
         return Marked::Finished;
     }
     let mut list = child.list.lock();
@@ -150,7 +143,7 @@ fn mark(child: &Node, parent: Word, batch: &mut Batch) -> Marked {
         match entry.kind() {
             Kind::Child | Kind::Input => return Marked::Deeper,
             Kind::Waiter | Kind::Callback => {
-                if !batch.take(&mut list, entry, word) {
+                if !batch.take(&mut list, entry, child) {
                     return Marked::Full;
                 }
             }
@@ -176,8 +169,8 @@ impl Batch {
         }
     }
 
-    /// Takes `entry`, a waiter or a callback of a node decided as `word`, out of `list`; false if there is no room.
-    fn take(&mut self, list: &mut List, entry: Entry, word: Word) -> bool {
+    /// Takes `entry`, a waiter or a callback of `node`, which is decided, out of `list`; false if there is no room.
+    fn take(&mut self, list: &mut List, entry: Entry, node: &Node) -> bool {
         if self.taken == BATCH {
             return false;
         }
@@ -193,7 +186,7 @@ impl Batch {
             // SAFETY: as above; `claim` makes it ours, so that it may be in our list.
             unsafe {
                 list.unlink(entry);
-                (*entry.owner::<Callback>()).claim(word);
+                (*entry.owner::<Callback>()).claim(node.own_cause());
                 self.callbacks.push(entry);
             }
         }
@@ -203,27 +196,22 @@ impl Batch {
     /// Wakes what was taken. No lock is held.
     fn wake(&mut self) {
         while self.taken > 0 {
-            // A waker that panics has had its turn: the hook has reported it, and the others must not suffer.
-            let _ = catch_unwind(AssertUnwindSafe(|| {
+            // A waker that panics has had its turn.
+            foreign::shielded(|| {
                 while self.taken > 0 {
                     self.taken -= 1;
                     if let Some(waker) = self.wakers[self.taken].take() {
                         waker.wake();
                     }
                 }
-            }));
+            });
         }
     }
 
     /// Runs the callbacks, those of one node in the order in which they were registered. No lock is held.
-    fn run(mut self) {
-        while let Some(entry) = self.callbacks.first() {
-            // SAFETY: it is ours since `claim`, with the list's count of it.
-            let callback = unsafe {
-                self.callbacks.unlink(entry);
-                Callback::from_entry(entry)
-            };
-            let _ = catch_unwind(AssertUnwindSafe(move || callback.run()));
+    fn run(self) {
+        if !self.callbacks.is_empty() {
+            foreign::run(Job::Call(self.callbacks));
         }
     }
 }

@@ -1,15 +1,16 @@
-use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::callback::Registration;
+use crate::counted::NodeRef;
 use crate::driver::{self, NoRuntime};
 use crate::future::{Cancelled, CancelledOwned, Run};
-use crate::node::{Node, NodeRef};
+use crate::node::Node;
 use crate::sweep;
 use crate::word::{DECIDED, INHERITED, Packed};
 use crate::{Cancel, Cause};
@@ -60,7 +61,8 @@ impl Source {
     /// Cancels it and all its descendants; true for the one call that did it, whose cause stays.
     ///
     /// When it returns, with true or false, everything derived from this source before the call reads cancelled, and what
-    /// this call found waiting was woken. Callbacks run on this thread, last. A waker or callback that panics stops no other;
+    /// this call found waiting was woken; only a [`Claim`](crate::Claim) with a [`Permit`](crate::Permit) out is decided when that is used or dropped, for which this does not wait. Callbacks run on this thread, last; if this call is made by a callback, they run when that
+    /// one has returned, so that a chain of callbacks needs no stack. A waker or callback that panics stops no other;
     /// the panic goes no further than the panic hook. Takes time linear in what is registered below: waiters, callbacks, claims,
     /// and the children that have some.
     #[allow(
@@ -104,13 +106,14 @@ impl Token {
 
     /// A token that is cancelled as soon as one of `tokens` is, with its cause.
     ///
-    /// Of none, it is never cancelled. Its deadline is the earliest of theirs. It costs one allocation and a place in the list of each,
+    /// Of none, it is never cancelled; of one, it is that one; if several are cancelled already, the first of them gives the cause.
+    /// Its deadline is the earliest of theirs. It costs one allocation and a place in the list of each,
     /// which it leaves when it is dropped; no task.
     #[must_use]
-    pub fn any<T: Borrow<Self>>(tokens: impl IntoIterator<Item = T>) -> Self {
+    pub fn any<T: AsRef<Self>>(tokens: impl IntoIterator<Item = T>) -> Self {
         let parents: Vec<_> = tokens
             .into_iter()
-            .map(|token| token.borrow().0.clone())
+            .map(|token| token.as_ref().0.clone())
             .collect();
         match <[NodeRef; 1]>::try_from(parents) {
             Ok([one]) => Self(one),
@@ -188,13 +191,15 @@ impl Token {
     }
 
     /// Whether it is cancelled: one to three loads, no lock, nothing written while it is not.
+    ///
+    /// Of a deadline it learns when the runtime has come to it; a loop that gives the runtime no chance to do so should [`Token::check`].
     #[inline]
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.is_decided()
     }
 
-    /// The cause, if it is cancelled. Once it is there it never changes.
+    /// The cause, if it is cancelled. Once it is there it never changes. It lags as [`Token::is_cancelled`] may.
     #[inline]
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
@@ -210,7 +215,9 @@ impl Token {
 
     /// For loops that compute: the cause as an error, also when the deadline is over and a starved runtime has not yet noticed.
     ///
-    /// Costs a load, and the reading of the clock if there is a deadline.
+    /// Costs a load, and the reading of the clock if there is a deadline. If it is the first to see that, it cancels the token whose
+    /// deadline it is, and wakes and calls what is registered below. The clock is the one of the runtime around it: on a thread
+    /// outside, a paused clock is not seen.
     ///
     /// # Errors
     ///
@@ -221,7 +228,7 @@ impl Token {
         }
         match self.deadline() {
             Some(at) if at <= Instant::now() => {
-                sweep::cancel(&self.0, Packed::new(Cause::Timeout));
+                sweep::cancel(self.0.timed_out(), Packed::new(Cause::Timeout));
                 self.cause().map_or(Ok(()), Err)
             }
             _ => Ok(()),
@@ -244,8 +251,9 @@ impl Token {
 
     /// Runs `future` until it ends or this token is cancelled.
     ///
-    /// At every poll the token is asked first, so that a future that is always ready is cut as well. A future that is ready in a poll
-    /// that began before the cancellation has its result returned.
+    /// At every poll the token is asked first, as by [`Token::check`], so that work whose pieces are always ready is cut between two of
+    /// them; inside a poll nothing can cut. A future that is ready in a poll that began before the cancellation has its result
+    /// returned. To spawn it, move the token in: `async move { token.run(work).await }`.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -260,15 +268,21 @@ impl Token {
     ///
     /// # Cancel safety
     ///
-    /// As safe as `future`, which is dropped with this one; when it ends by cancellation, `future` is dropped with it too, at the point where
-    /// it was waiting.
+    /// As safe as `future`, which is dropped with this one, at the point where it was waiting: after a cancellation, when the `await` of
+    /// this has ended.
     pub fn run<F: Future>(&self, future: F) -> Run<'_, F> {
         Run::new(self, self.cancelled(), future)
     }
 
     /// Calls `f` with the cause when this token is cancelled, on the thread of the canceller; at once if it is.
     ///
-    /// Dropping the registration stops it; [`Registration::keep`] leaves it for as long as the token lives.
+    /// Dropping the registration stops it; [`Registration::keep`] leaves it for as long as the token lives, so an `f` that holds this
+    /// very source keeps itself alive until it is cancelled.
+    ///
+    /// Let `f` be short and not block: what cancels waits for it, and for a deadline that is the task which cancels all deadlines of
+    /// the runtime. The canceller may be a thread outside the runtime, where `tokio::spawn` panics; take a `Handle` along. A
+    /// canceller that is itself a callback is let return first: `f` must not be waited for there. A panic of `f` goes no
+    /// further than the panic hook.
     pub fn on_cancel(&self, f: impl FnOnce(Cause) + Send + 'static) -> Registration {
         Registration::new(&self.0, Box::new(f))
     }
@@ -276,7 +290,7 @@ impl Token {
 
 impl Cancel for Token {
     fn cause(&self) -> Option<Cause> {
-        Self::cause(self)
+        self.check().err()
     }
 
     fn cancelled(&self) -> impl Future<Output = Cause> + Send {
@@ -286,7 +300,7 @@ impl Cancel for Token {
 
 impl Cancel for Source {
     fn cause(&self) -> Option<Cause> {
-        self.token.cause()
+        Cancel::cause(&self.token)
     }
 
     fn cancelled(&self) -> impl Future<Output = Cause> + Send {
@@ -302,6 +316,38 @@ impl PartialEq for Token {
 }
 
 impl Eq for Token {}
+
+/// By the node, as it is equal.
+impl Hash for Token {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.as_raw().hash(state);
+    }
+}
+
+/// [`Token::never`].
+impl Default for Token {
+    fn default() -> Self {
+        Self::never()
+    }
+}
+
+impl AsRef<Self> for Token {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+impl AsRef<Token> for Source {
+    fn as_ref(&self) -> &Token {
+        &self.token
+    }
+}
+
+impl From<Source> for Token {
+    fn from(source: Source) -> Self {
+        source.token
+    }
+}
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,8 +3,9 @@
 use std::cell::Cell;
 use std::ptr::NonNull;
 
+use crate::counted::NodeRef;
 use crate::list::Link;
-use crate::node::{Node, NodeRef};
+use crate::node::Node;
 use crate::queue::Timed;
 
 /// Nothing, a parent, or (low bit) a box with more. Set at birth, never changed.
@@ -77,14 +78,18 @@ impl Up {
     /// The one parent, if there is exactly one.
     #[inline]
     pub(crate) fn parent(&self) -> Option<&Node> {
-        if let Some(ext) = self.as_ext() {
-            return match ext {
-                Ext::Any(_) => None,
-                Ext::Timed(timed) => Some(&timed.parent),
-            };
+        // SAFETY: a count of it is ours until `take_parents`.
+        self.parent_raw().map(|parent| unsafe { parent.as_ref() })
+    }
+
+    /// [`Up::parent`] as the pointer it was born with, which may free it: one made from a reference may not.
+    #[inline]
+    pub(crate) fn parent_raw(&self) -> Option<NonNull<Node>> {
+        match self.as_ext() {
+            Some(Ext::Any(_)) => None,
+            Some(Ext::Timed(timed)) => Some(timed.parent.as_raw()),
+            None => NonNull::new(self.0.cast()),
         }
-        // SAFETY: null, or a count that is ours until `take_parents`.
-        unsafe { self.0.cast::<Node>().as_ref() }
     }
 
     /// The several parents of an `any`.

@@ -8,9 +8,9 @@ use std::task::{Context, Poll, RawWakerVTable, Waker};
 use evenkeel_sync::{Arc, UnsafeCell};
 
 use crate::Cause;
+use crate::counted::NodeRef;
+use crate::foreign;
 use crate::list::{Entry, Kind, Link};
-use crate::node::Node;
-use crate::word::{DECIDED, Packed, Word};
 
 /// The entry of a future; a part of the future itself.
 #[repr(C)]
@@ -61,15 +61,14 @@ impl Wait {
         Entry::new(std::ptr::from_ref(&self.waiter), Kind::Waiter)
     }
 
-    /// The decided word, or the waker is registered.
+    /// The node is decided, or the waker is registered.
     ///
     /// # Safety
     ///
     /// Called by one thread at a time, always with the same `node`, and [`Wait::leave`] is called before `self` dies.
-    pub(crate) unsafe fn poll(self: Pin<&Self>, node: &Node, cx: &Context<'_>) -> Poll<Word> {
-        let word = node.look();
-        if word.has(DECIDED) {
-            return Poll::Ready(word);
+    pub(crate) unsafe fn poll(self: Pin<&Self>, node: &NodeRef, cx: &Context<'_>) -> Poll<()> {
+        if node.is_decided() {
+            return Poll::Ready(());
         }
         let waker = cx.waker();
         let identity = Some((waker.data(), waker.vtable()));
@@ -90,14 +89,14 @@ impl Wait {
             drop(list);
             if !registered {
                 // Taken by a canceller, who has decided the node before.
-                return Poll::Ready(node.look());
+                return Poll::Ready(());
             }
         } else {
             // SAFETY: the entry is in no list, so this is the only access; it leaves the list before it dies.
             unsafe {
                 self.waiter.waker.with_mut(|place| *place = waker.take());
-                if let Err(word) = node.register(self.entry()) {
-                    return Poll::Ready(word);
+                if node.register(self.entry()).is_err() {
+                    return Poll::Ready(());
                 }
             }
         }
@@ -110,7 +109,7 @@ impl Wait {
     /// # Safety
     ///
     /// `node` is the one that it was polled with.
-    pub(crate) unsafe fn leave(&self, node: &Node) {
+    pub(crate) unsafe fn leave(&self, node: &NodeRef) {
         if self.known.get().is_some() {
             let mut list = node.list.lock();
             // SAFETY: it is in this list or in none; the lock makes the access exclusive.
@@ -152,16 +151,16 @@ impl Callback {
     }
 
     /// Registers it, or calls it at once if it is too late; whether it was registered.
-    pub(crate) fn register(this: &Arc<Self>, node: &Node) -> bool {
+    pub(crate) fn register(this: &Arc<Self>, node: &NodeRef) -> bool {
         let entry = Entry::new(Arc::into_raw(Arc::clone(this)), Kind::Callback);
         // SAFETY: the list's count keeps it alive.
-        if let Err(word) = unsafe { node.register(entry) } {
+        if unsafe { node.register(entry) }.is_err() {
             // SAFETY: it is in no list, so it is ours, with the count just made.
             let callback = unsafe {
-                this.claim(word);
+                this.claim(node.own_cause());
                 Self::from_entry(entry)
             };
-            callback.run();
+            foreign::shielded(move || callback.run());
             return false;
         }
         true
@@ -177,14 +176,12 @@ impl Callback {
         unsafe { Arc::from_raw(entry.owner()) }
     }
 
-    /// Makes it the caller's, with the cause of the node.
+    /// Makes it the caller's, with the cause of its node.
     ///
     /// # Safety
     ///
-    /// The caller has taken it out of the list of a node that was decided as `word`, under the lock.
-    pub(crate) unsafe fn claim(&self, word: Word) {
-        // SAFETY: the node is alive, and its payload stays.
-        let cause = unsafe { Packed::cause(word.payload()) };
+    /// The caller has taken it out of the list of its node, under the lock.
+    pub(crate) unsafe fn claim(&self, cause: Option<Cause>) {
         // SAFETY: under the lock.
         self.claimed.with_mut(|claimed| unsafe { *claimed = cause });
     }
@@ -204,7 +201,7 @@ impl Callback {
     }
 
     /// Takes it out of the node's list; false if a canceller has done so before.
-    pub(crate) fn stop(this: &Arc<Self>, node: &Node) -> bool {
+    pub(crate) fn stop(this: &Arc<Self>, node: &NodeRef) -> bool {
         let entry = Entry::new(Arc::as_ptr(this), Kind::Callback);
         let mut list = node.list.lock();
         // SAFETY: under the lock.

@@ -76,6 +76,11 @@ impl Word {
         self.without(TAGS).0
     }
 
+    /// Whether the payload is foreign: a custom cause.
+    pub(crate) fn is_custom(self) -> bool {
+        is_custom(self.payload())
+    }
+
     /// This live word, decided: where the node hangs and whether it has registrations is kept.
     pub(crate) fn decided(self, payload: *mut Custom, inherited: bool) -> Self {
         let regs = self.0.addr() & REGS;

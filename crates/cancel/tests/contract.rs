@@ -232,6 +232,24 @@ fn a_dropped_wait_leaves_nothing() {
 }
 
 #[test]
+fn a_forgotten_wait_is_left_alone() {
+    let source = Source::new();
+    let waker = Arc::new(Panics);
+    let registered = Waker::from(Arc::clone(&waker));
+    let mut cx = Context::from_waker(&registered);
+    for _ in 0..3 {
+        let mut wait = Box::pin(source.cancelled());
+        assert!(wait.as_mut().poll(&mut cx).is_pending());
+        std::mem::forget(wait);
+        let mut run = Box::pin(source.run(pending::<()>()));
+        assert!(run.as_mut().poll(&mut cx).is_pending());
+        std::mem::forget(run);
+    }
+    drop((source, registered));
+    assert_eq!(Arc::strong_count(&waker), 1);
+}
+
+#[test]
 fn a_guard_cancels_unless_disarmed() {
     let source = Source::new();
     drop(source.drop_guard(Cause::User).disarm());
@@ -292,6 +310,26 @@ async fn past_and_overflowing_deadlines() {
     );
     let endless = never.child_with_timeout(Duration::MAX).unwrap();
     assert_eq!(endless.deadline(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_deadlines_at_once_leave_others_their_turn() {
+    let never = Token::never();
+    let at = Instant::now() + MS;
+    let due: Vec<_> = (0..50_000)
+        .map(|_| never.child_with_deadline(at).unwrap())
+        .collect();
+    let other = tokio::spawn(async move {
+        sleep(MS).await;
+        let mut counts = Vec::new();
+        while counts.last() != Some(&due.len()) {
+            counts.push(due.iter().filter(|token| token.is_cancelled()).count());
+            tokio::task::yield_now().await;
+        }
+        counts
+    });
+    let counts = other.await.unwrap();
+    assert!(counts.len() > 5, "{counts:?}");
 }
 
 #[test]

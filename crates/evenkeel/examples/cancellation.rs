@@ -126,7 +126,7 @@ pub(crate) async fn by_latest<T>(tell: T) -> Vec<u32>
 where
     T: Fn(Seen) + Clone + Send + 'static,
 {
-    let latest = Latest::new();
+    let mut latest = Latest::new();
     let mut attempts = JoinSet::new();
     for (attempt, work) in [(1, 2 * WORK), (2, WORK)] {
         let (sender, tell_sent) = (latest.attempt(), tell.clone());

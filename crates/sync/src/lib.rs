@@ -16,9 +16,13 @@ mod model;
 mod mutex_models;
 
 pub use imp::{Arc, Tracked, UnsafeCell, atomic, hint, thread};
+/// Whether this build is for the models.
+pub const MODELLED: bool = cfg!(loom);
 pub use mutex::{Mutex, MutexGuard};
+#[cfg(not(loom))]
+pub use std::thread_local;
 
 #[cfg(loom)]
-pub use loom::future::block_on;
+pub use loom::{future::block_on, thread_local};
 #[cfg(loom)]
 pub use model::model;

@@ -2,14 +2,14 @@
 
 #![cfg(all(unix, feature = "signal", not(loom)))]
 
-use std::future::pending;
+use std::future::{pending, ready};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use evenkeel_cancel::{Cause, Scope, Signals, Source};
+use evenkeel_cancel::{Cause, Scope, Signals, Source, Token};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 
@@ -86,4 +86,51 @@ fn the_first_signal_cancels_and_the_second_cuts_the_grace_short() {
 fn outside_a_runtime_it_is_an_error() {
     let error = Signals::cancel(&Source::new()).unwrap_err();
     assert!(error.to_string().contains("no tokio runtime"), "{error}");
+}
+
+/// Computes until `done`, on a worker that it does not give back.
+fn compute_until(done: impl Fn() -> bool) {
+    let begin = std::time::Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < WATCHDOG, "the deadline never came");
+        std::hint::spin_loop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_computes_holds_up_no_deadline() {
+    let task = tokio::spawn(async {
+        let never = Token::never();
+        let short = Duration::from_millis(20);
+        // The first of the runtime, and one that is earlier than what the driver waits for.
+        let later = never.child_with_timeout(WATCHDOG * 2).unwrap();
+        let first = never.child_with_timeout(short * 2).unwrap();
+        compute_until(|| first.is_cancelled());
+        let earlier = never.child_with_timeout(short).unwrap();
+        compute_until(|| earlier.is_cancelled());
+        assert!(!later.is_cancelled());
+    });
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_always_ready_is_cut_by_its_own_deadline() {
+    let short = Duration::from_millis(5);
+    let token = Token::never().child_with_timeout(short).unwrap();
+    let begin = std::time::Instant::now();
+    while token.run(ready(())).await.is_ok() {
+        assert!(begin.elapsed() < WATCHDOG, "never cut");
+    }
+    assert_eq!(token.cause(), Some(Cause::Timeout));
+}
+
+#[test]
+fn a_thread_waits_for_a_deadline_that_nobody_drives() {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_time().build().unwrap();
+    let token = runtime.block_on(async {
+        let short = Duration::from_millis(5);
+        Token::never().child_with_timeout(short).unwrap()
+    });
+    assert_eq!(token.blocking_wait_timeout(WATCHDOG), Some(Cause::Timeout));
 }
