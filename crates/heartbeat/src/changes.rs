@@ -11,7 +11,7 @@ use evenkeel_sync::Mutex;
 use futures_core::Stream;
 
 use crate::names::Names;
-use crate::planes::{News, Place};
+use crate::planes::Place;
 use crate::{Health, Monitor};
 
 /// Which pulse: unique in its monitor for the life of the process, short of 2³⁰ pulses in one slot.
@@ -122,31 +122,35 @@ impl Outbox {
         self.names.lock().get(name)
     }
 
-    /// Queues a change of a pulse. A scan calls it with the lock of the planes held, so that the end of the pulse comes
-    /// after.
-    pub(crate) fn put(&self, block: u32, news: News, after: &mut After) {
+    /// Queues a change, if somebody listens. A scan calls it with the lock of the planes held, so that the end of the
+    /// pulse comes after.
+    pub(crate) fn put(&self, change: impl FnOnce() -> Change, after: &mut After) {
         let queues = self.queues.lock();
-        if !queues.is_empty() || traced() {
-            let change = Change {
-                pulse: PulseId {
-                    block,
-                    place: news.place,
-                },
-                name: self.name_of(news.name),
-                health: news.health,
-            };
-            put(&queues, &change, after);
+        if queues.is_empty() && !traced() {
+            return;
         }
+        let change = change();
+        for queue in queues.iter().filter_map(Weak::upgrade) {
+            let mut state = queue.state.lock();
+            if state.changes.len() >= BACKLOG {
+                state.changes.pop_front();
+                state.missed += 1;
+            }
+            state.changes.push_back(change.clone());
+            after.wakers.extend(state.waker.take());
+        }
+        #[cfg(feature = "tracing")]
+        after.traced.push(change);
     }
 
     pub(crate) fn put_own(&self, health: Health) {
-        let mut after = After::default();
-        let change = Change {
+        let own = || Change {
             pulse: PulseId::MONITOR,
             name: "monitor".into(),
             health,
         };
-        put(&self.queues.lock(), &change, &mut after);
+        let mut after = After::default();
+        self.put(own, &mut after);
         after.run();
     }
 
@@ -170,20 +174,6 @@ impl Outbox {
         queues.push(Arc::downgrade(&queue));
         queue
     }
-}
-
-fn put(queues: &[Weak<Queue>], change: &Change, after: &mut After) {
-    for queue in queues.iter().filter_map(Weak::upgrade) {
-        let mut state = queue.state.lock();
-        if state.changes.len() >= BACKLOG {
-            state.changes.pop_front();
-            state.missed += 1;
-        }
-        state.changes.push_back(change.clone());
-        after.wakers.extend(state.waker.take());
-    }
-    #[cfg(feature = "tracing")]
-    after.traced.push(change.clone());
 }
 
 /// The changes of all pulses of a monitor since [`Monitor::changes`] was called. Also a [`Stream`] of [`Change`].

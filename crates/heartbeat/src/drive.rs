@@ -1,21 +1,14 @@
 //! The monitor's task: when each class is scanned, and what time may pass there.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use evenkeel_sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
 
-use crate::changes::{After, Outbox};
+use crate::changes::After;
+use crate::every::after;
 use crate::monitor::{ClassState, Shared, block};
 use crate::planes::TICKS;
-
-/// About thirty years.
-const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
-
-fn after(at: Instant, duration: Duration) -> Instant {
-    at.checked_add(duration.min(FAR)).unwrap_or(at)
-}
 
 /// So many blocks are scanned between two yields: 32k pulses.
 const SLICE: u32 = 64;
@@ -58,7 +51,7 @@ impl Drive {
     /// a period earlier; so it is 14 periods until the 13th is due, and no more than 15 until it comes.
     ///
     /// Late scans count for nothing, nor does the one after them: everybody has a period to get going again.
-    async fn scan(&mut self, outbox: &Outbox, now: Instant) {
+    async fn scan(&mut self, now: Instant) {
         let timing = &self.class.timing;
         let late = |at: Instant| at.duration_since(self.due) > timing.period;
         // ORDERING: Relaxed: a beat publishes nothing.
@@ -86,7 +79,7 @@ impl Drive {
             };
             let mut after = After::default();
             watched += block.planes.scan(witnessed, counted, |news| {
-                let at = (block.number, news.place);
+                let at = block.id(news.place);
                 let mut record = timing.record.lock();
                 if news.health.is_alarm() {
                     record.alarm(at, now, detection.filter(|_| !news.limited));
@@ -94,7 +87,7 @@ impl Drive {
                     record.recovery(at, now);
                 }
                 drop(record);
-                outbox.put(block.number, news, &mut after);
+                block.outbox.put(|| block.change(news), &mut after);
             });
             after.run();
             if at % SLICE == SLICE - 1 {
@@ -115,7 +108,7 @@ pub(crate) struct End(pub(crate) Arc<Shared>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.0.ended(true);
+        self.0.end();
     }
 }
 
@@ -123,7 +116,6 @@ impl Drop for End {
 pub(crate) async fn watch(end: End) {
     let shared = &end.0;
     let mut drives: Vec<Drive> = Vec::new();
-    let mut stalled = false;
     loop {
         for class in &shared.classes.lock()[drives.len()..] {
             drives.push(Drive::new(Arc::clone(class), Instant::now()));
@@ -136,14 +128,9 @@ pub(crate) async fn watch(end: End) {
         for drive in &mut drives {
             let now = Instant::now();
             if drive.due <= now {
-                drive.scan(&shared.outbox, now).await;
+                drive.scan(now).await;
             }
         }
-        shared.turn();
-        let late = drives.iter().any(|drive| drive.late);
-        if stalled != late {
-            stalled = late;
-            shared.stalled(stalled);
-        }
+        shared.turn(drives.iter().any(|drive| drive.late));
     }
 }

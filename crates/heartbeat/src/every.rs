@@ -10,9 +10,6 @@ use tokio::time::{Instant, Sleep};
 
 use crate::Heartbeat;
 
-/// About thirty years: a period too long for the clock never comes.
-const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
-
 /// Beats once every period while a worker waits for something else.
 ///
 /// The schedule runs on from one [`during`](Self::during) to the next, so a worker that waits often and briefly beats as
@@ -84,8 +81,10 @@ impl<H: Heartbeat> Every<H> {
     }
 }
 
-fn after(at: Instant, period: Duration) -> Instant {
-    at.checked_add(period).unwrap_or_else(|| at + FAR)
+/// Thirty years later, if it is more: a period too long for the clock never comes.
+pub(crate) fn after(at: Instant, period: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
+    at.checked_add(period.min(FAR)).unwrap_or(at)
 }
 
 impl<H> fmt::Debug for Every<H> {

@@ -1,8 +1,7 @@
 //! The monitor: classes of pulses, and the one task that scans them.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use evenkeel_sync::Mutex;
 use evenkeel_sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,13 +12,13 @@ use tokio::task::JoinHandle;
 use crate::changes::Outbox;
 use crate::drive::{End, watch};
 use crate::expect::Timing;
-use crate::planes::{News, Planes};
+use crate::planes::{News, Place, Planes};
 use crate::{Change, Changes, ClassError, Expect, Health, Heartbeat, PulseId, Quality, Watched};
 
 /// Pulses of one class in one allocation: a line of 512 bits, and what goes with them.
 pub(crate) struct Block {
     /// Which block of the monitor, and of its class.
-    pub(crate) number: u32,
+    number: u32,
     index: u32,
     pub(crate) planes: Planes<8, 64>,
     pub(crate) timing: Arc<Timing>,
@@ -32,23 +31,26 @@ impl Block {
         self.timing.open.lock().insert(self.index);
     }
 
-    fn change(&self, news: News) -> Change {
+    pub(crate) fn id(&self, place: Place) -> PulseId {
+        PulseId {
+            block: self.number,
+            place,
+        }
+    }
+
+    pub(crate) fn change(&self, news: News) -> Change {
         Change {
-            pulse: PulseId {
-                block: self.number,
-                place: news.place,
-            },
+            pulse: self.id(news.place),
             name: self.outbox.name_of(news.name),
             health: news.health,
         }
     }
 }
 
-pub(crate) type Blocks = RwLock<Vec<Arc<Block>>>;
+pub(crate) type Blocks = Mutex<Vec<Arc<Block>>>;
 
 pub(crate) fn block(blocks: &Blocks, at: u32) -> Option<Arc<Block>> {
-    let blocks = blocks.read().unwrap_or_else(PoisonError::into_inner);
-    blocks.get(at as usize).cloned()
+    blocks.lock().get(at as usize).cloned()
 }
 
 pub(crate) struct ClassState {
@@ -63,7 +65,7 @@ pub(crate) struct ClassState {
 ///
 /// # Protocol
 ///
-/// `turns`, `stalled` and `ended` are written by the task alone and say how it fares itself. They publish nothing.
+/// `turns`, the monitor's own pulse, is raised by the task alone and publishes nothing.
 pub(crate) struct Shared {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) classes: Mutex<Vec<Arc<ClassState>>>,
@@ -71,16 +73,21 @@ pub(crate) struct Shared {
     blocks: Blocks,
     /// There is a class that the task does not know.
     pub(crate) fresh: Notify,
-    /// The monitor's own pulse.
     turns: AtomicU64,
-    stalled: AtomicBool,
-    ended: AtomicBool,
+    /// How the task fares.
+    own: Mutex<Health>,
 }
 
 impl Shared {
-    pub(crate) fn turn(&self) {
+    /// A turn of the task; `late` if it cannot keep its word to some class.
+    pub(crate) fn turn(&self, late: bool) {
         // ORDERING: Relaxed: it publishes nothing.
         self.turns.fetch_add(1, Ordering::Relaxed);
+        let now = if late { Health::Stalled } else { Health::Live };
+        let before = std::mem::replace(&mut *self.own.lock(), now);
+        if (before == Health::Stalled) != late {
+            self.outbox.put_own(now);
+        }
     }
 
     pub(crate) fn turns(&self) -> u64 {
@@ -88,36 +95,19 @@ impl Shared {
         self.turns.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn stalled(&self, stalled: bool) {
-        // ORDERING: Relaxed: it publishes nothing.
-        self.stalled.store(stalled, Ordering::Relaxed);
-        self.outbox.put_own(self.own_health());
+    pub(crate) fn end(&self) {
+        *self.own.lock() = Health::Closed;
+        self.outbox.close();
     }
 
-    pub(crate) fn ended(&self, ended: bool) {
-        // ORDERING: Relaxed: it publishes nothing.
-        self.ended.store(ended, Ordering::Relaxed);
-        if ended {
-            self.outbox.close();
-        }
-    }
-
-    pub(crate) fn own_health(&self) -> Health {
-        // ORDERING: Relaxed: neither publishes anything.
-        let ended = self.ended.load(Ordering::Relaxed);
-        let stalled = self.stalled.load(Ordering::Relaxed);
-        match (ended, stalled, self.turns()) {
-            (true, ..) => Health::Closed,
-            (_, true, _) => Health::Stalled,
-            (.., 0) => Health::Starting,
-            _ => Health::Live,
-        }
+    pub(crate) fn health(&self) -> Health {
+        *self.own.lock()
     }
 }
 
 /// Ends the tasks with the last handle.
-struct Keep {
-    shared: Arc<Shared>,
+pub(crate) struct Keep {
+    pub(crate) shared: Arc<Shared>,
     task: Mutex<Option<JoinHandle<()>>>,
     canaries: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -161,7 +151,7 @@ impl Drop for Keep {
 /// ```
 #[derive(Clone)]
 pub struct Monitor {
-    keep: Arc<Keep>,
+    pub(crate) keep: Arc<Keep>,
 }
 
 impl Default for Monitor {
@@ -182,8 +172,7 @@ impl Monitor {
                     blocks: Blocks::default(),
                     fresh: Notify::new(),
                     turns: AtomicU64::new(0),
-                    stalled: AtomicBool::new(false),
-                    ended: AtomicBool::new(false),
+                    own: Mutex::new(Health::Starting),
                 }),
                 task: Mutex::default(),
                 canaries: Mutex::default(),
@@ -220,7 +209,7 @@ impl Monitor {
         // What its silence is called.
         let (block, place) = pulse.place();
         block.planes.wake(place, true);
-        let period = class.period() / 2;
+        let period = class.state.timing.period / 2;
         let canary = runtime.spawn(async move {
             loop {
                 pulse.beat();
@@ -249,7 +238,7 @@ impl Monitor {
         shared.fresh.notify_one();
         let mut task = self.keep.task.lock();
         if task.as_ref().is_none_or(JoinHandle::is_finished) {
-            shared.ended(false);
+            *shared.own.lock() = Health::Starting;
             *task = Some(runtime.spawn(watch(End(Arc::clone(shared)))));
         }
         drop(task);
@@ -257,10 +246,6 @@ impl Monitor {
             monitor: self.clone(),
             state,
         })
-    }
-
-    pub(crate) fn own(&self) -> Arc<Shared> {
-        Arc::clone(&self.keep.shared)
     }
 
     /// All changes from now on. Any number of listeners; each gets them all.
@@ -273,7 +258,7 @@ impl Monitor {
     #[must_use]
     pub fn health(&self, pulse: PulseId) -> Health {
         if pulse == PulseId::MONITOR {
-            return self.keep.shared.own_health();
+            return self.keep.shared.health();
         }
         match block(&self.keep.shared.blocks, pulse.block) {
             Some(block) => block.planes.health(pulse.place, block.timing.now()),
@@ -317,7 +302,7 @@ impl fmt::Debug for Monitor {
 #[derive(Clone)]
 pub struct Class {
     monitor: Monitor,
-    state: Arc<ClassState>,
+    pub(crate) state: Arc<ClassState>,
 }
 
 impl Class {
@@ -359,10 +344,6 @@ impl Class {
         self.state.timing.record.lock().quality()
     }
 
-    pub(crate) fn period(&self) -> Duration {
-        self.state.timing.period
-    }
-
     /// The monitor that watches it.
     #[must_use]
     pub fn monitor(&self) -> &Monitor {
@@ -371,15 +352,8 @@ impl Class {
 
     fn add_block(&self) -> Arc<Block> {
         let shared = &self.monitor.keep.shared;
-        let mut all = shared
-            .blocks
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut own = self
-            .state
-            .blocks
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = shared.blocks.lock();
+        let mut own = self.state.blocks.lock();
         let block = Arc::new(Block {
             number: all.len() as u32,
             index: own.len() as u32,

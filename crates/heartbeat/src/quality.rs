@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::planes::Place;
+use crate::PulseId;
 
 /// The quality of a class's monitoring so far, by the metrics of Chen, Toueg and Aguilera, "On the Quality of Service of
 /// Failure Detectors", IEEE Transactions on Computers 51(5), 2002.
@@ -69,8 +69,8 @@ fn ratio(part: f64, whole: f64) -> f64 {
 #[derive(Default)]
 pub(crate) struct Record {
     quality: Quality,
-    /// The alarms that stand, by block and place.
-    alarms: HashMap<(u32, Place), Instant>,
+    /// The alarms that stand.
+    alarms: HashMap<PulseId, Instant>,
 }
 
 impl Record {
@@ -80,14 +80,14 @@ impl Record {
     }
 
     /// An alarm, and how long after the last beat, if not by a limit.
-    pub(crate) fn alarm(&mut self, at: (u32, Place), now: Instant, detection: Option<Duration>) {
+    pub(crate) fn alarm(&mut self, at: PulseId, now: Instant, detection: Option<Duration>) {
         self.quality.alarms += 1;
         let detection = detection.unwrap_or_default();
         self.quality.detection_max = self.quality.detection_max.max(detection);
         self.alarms.insert(at, now);
     }
 
-    pub(crate) fn recovery(&mut self, at: (u32, Place), now: Instant) {
+    pub(crate) fn recovery(&mut self, at: PulseId, now: Instant) {
         if let Some(alarm) = self.alarms.remove(&at) {
             self.quality.mistakes += 1;
             self.quality.mistaken += now.duration_since(alarm);
@@ -95,7 +95,7 @@ impl Record {
     }
 
     /// The pulse has ended: its alarm, if there is one, was none too many.
-    pub(crate) fn end(&mut self, at: (u32, Place)) {
+    pub(crate) fn end(&mut self, at: PulseId) {
         self.alarms.remove(&at);
     }
 

@@ -39,9 +39,8 @@ impl Monitor {
     ) -> Result<Sentinel, ClassError> {
         // A class of its own, without pulses, sets the pace of the monitor's pulse.
         let class = self.class(Expect::within(timeout))?;
-        let period = class.period();
-        let own = self.own();
-        drop(class);
+        let period = class.state.timing.period;
+        let own = Arc::clone(&self.keep.shared);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let mut report = move |health| {
@@ -57,7 +56,7 @@ impl Monitor {
                 if stop {
                     return;
                 }
-                if own.own_health() == Health::Closed {
+                if own.health() == Health::Closed {
                     report(Health::Closed);
                     return;
                 }

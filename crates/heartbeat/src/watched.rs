@@ -52,10 +52,7 @@ impl Watched {
     /// Which pulse it is, as a [`Change`](crate::Change) names it.
     #[must_use]
     pub fn id(&self) -> PulseId {
-        PulseId {
-            block: self.block.number,
-            place: self.place,
-        }
+        self.block.id(self.place)
     }
 
     /// How it fares at this instant, as the monitor sees it.
@@ -103,7 +100,7 @@ impl Watched {
         let limit = timing.limit(timing.expect.start);
         let old = self.place;
         self.place = self.block.planes.renew(old, limit);
-        timing.record.lock().end((self.block.number, old));
+        timing.record.lock().end(self.block.id(old));
     }
 
     #[inline]
@@ -140,10 +137,9 @@ impl Drop for Watched {
         if full {
             block.open();
         }
-        let at = (block.number, self.place);
-        block.timing.record.lock().end(at);
+        block.timing.record.lock().end(self.id());
         let mut after = After::default();
-        block.outbox.put(block.number, closed, &mut after);
+        block.outbox.put(|| block.change(closed), &mut after);
         block.outbox.forget(self.name);
         after.run();
     }
