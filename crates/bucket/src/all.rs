@@ -9,11 +9,11 @@ use crate::line::Gate;
 use crate::set::Set;
 use sealed::{Part, Sealed as _};
 
-use crate::{Bucket, Denied, Grant, Limiter};
+use crate::{Bucket, Denied, Grant, Key, Limiter};
 
 /// Several buckets acquired as one: from each of them, or from none.
 ///
-/// It may hold any number of [`Bucket`]s and other `All`s, which it takes apart; a bucket that occurs twice is charged once.
+/// It may hold any number of [`Bucket`]s, [`Key`]s and other `All`s, which it takes apart; a bucket that occurs twice is charged once.
 /// Buckets may be shared between several `All`s and used alone as well; acquiring is linearizable, whatever the order in
 /// which they were listed, and a refusal writes nothing. An empty one grants everything.
 ///
@@ -51,21 +51,24 @@ struct Parts {
     /// Each once, in the order of ids.
     gates: Vec<sync::Arc<Gate>>,
     names: Vec<Name>,
+    /// Of those that are a key's bucket: what keeps it that.
+    keys: Vec<Option<Key>>,
     /// Places in these, most restrictive first.
     strict: Vec<u32>,
 }
 
-/// What goes into an [`All`]: a [`Bucket`] or another `All`, or a reference to one. Sealed.
+/// What goes into an [`All`]: a [`Bucket`], a [`Key`] or another `All`, or a reference to one. Sealed.
 pub trait Member: sealed::Sealed {}
 
 impl<M: sealed::Sealed> Member for M {}
 
 mod sealed {
-    use super::{All, Bucket, Gate, Name, sync};
+    use super::{All, Bucket, Gate, Key, Name, Parts, sync};
 
     pub struct Part(
         pub(in super::super) sync::Arc<Gate>,
         pub(in super::super) Name,
+        pub(in super::super) Option<Key>,
     );
 
     pub trait Sealed {
@@ -74,14 +77,26 @@ mod sealed {
 
     impl Sealed for Bucket {
         fn parts(&self, into: &mut Vec<Part>) {
-            into.push(Part(self.gate.clone(), self.name.clone()));
+            into.push(Part(self.gate.clone(), self.name.clone(), None));
+        }
+    }
+
+    impl Sealed for Key {
+        fn parts(&self, into: &mut Vec<Part>) {
+            let Bucket { gate, name } = self.bucket();
+            into.push(Part(gate.clone(), name.clone(), Some(self.clone())));
         }
     }
 
     impl Sealed for All {
         fn parts(&self, into: &mut Vec<Part>) {
-            let parts = self.0.gates.iter().zip(&self.0.names);
-            into.extend(parts.map(|(gate, name)| Part(gate.clone(), name.clone())));
+            let Parts {
+                gates, names, keys, ..
+            } = &*self.0;
+            let parts = gates.iter().zip(names).zip(keys);
+            into.extend(
+                parts.map(|((gate, name), key)| Part(gate.clone(), name.clone(), key.clone())),
+            );
         }
     }
 
@@ -114,17 +129,19 @@ impl All {
 
     fn of(mut parts: Vec<Part>) -> Self {
         // Stable: of the names of one bucket the first stays.
-        parts.sort_by_key(|Part(gate, _)| gate.id);
-        parts.dedup_by_key(|Part(gate, _)| gate.id);
+        parts.sort_by_key(|Part(gate, ..)| gate.id);
+        parts.dedup_by_key(|Part(gate, ..)| gate.id);
         let mut strict: Vec<u32> = (0..).take(parts.len()).collect();
         strict.sort_by_cached_key(|&place| {
             let limit = parts[place as usize].0.limit();
             (limit.rate, limit.depth)
         });
-        let (gates, names) = parts.into_iter().map(|part| (part.0, part.1)).unzip();
+        let parts = parts.into_iter();
+        let (gates, (names, keys)) = parts.map(|part| (part.0, (part.1, part.2))).unzip();
         Self(Arc::new(Parts {
             gates,
             names,
+            keys,
             strict,
         }))
     }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use evenkeel_sync::Arc;
 use tokio::time::Instant;
 
-use crate::counter::Ask;
 use crate::denied::Name;
 use crate::line::{Gate, Limit};
+use crate::plan::{Ask, Plan};
+use crate::scale::Scale;
 use crate::set::{Set, deny};
 use crate::{Denied, Grant, Limiter, Rate, time};
 
@@ -50,17 +51,47 @@ pub struct Level {
     pub full: Option<Duration>,
 }
 
+impl Level {
+    pub(crate) fn of(plan: &Plan, spent: u64, now: u64) -> Self {
+        let Scale { cost, cap, .. } = plan.scale;
+        if cost == 0 {
+            let (next, full) = (Some(Duration::ZERO), Some(Duration::ZERO));
+            let tokens = u64::MAX;
+            return Self { tokens, next, full };
+        }
+        let level = plan.level(spent, now);
+        let until = |ticks: u64| {
+            if level >= ticks {
+                return Some(Duration::ZERO);
+            }
+            // From the moment at which the bucket would have been empty.
+            let due = plan.due(spent, ticks.into())?;
+            Some(Duration::from_nanos(due.saturating_sub(now)))
+        };
+        Self {
+            tokens: level / cost,
+            next: until((level / cost + 1).saturating_mul(cost).min(cap)),
+            full: until(cap),
+        }
+    }
+}
+
+/// Each is given once.
+pub(crate) fn id() -> u64 {
+    static IDS: AtomicU64 = AtomicU64::new(0);
+    // ORDERING: Relaxed; only that each is given once matters.
+    IDS.fetch_add(1, Relaxed)
+}
+
 impl Bucket {
     /// A full bucket of `depth` tokens that refills at `rate`. It is called "bucket" until it is [named](Self::named).
     ///
     /// A bucket of depth 0 grants nothing, unless its rate is unlimited: then nothing limits, whatever the depth.
     #[must_use]
     pub fn new(rate: Rate, depth: u32) -> Self {
-        static IDS: AtomicU64 = AtomicU64::new(0);
-        // ORDERING: Relaxed; only that each is given once matters.
-        let id = IDS.fetch_add(1, Relaxed);
+        let limit = Limit { rate, depth };
         Self {
-            gate: Arc::new(Gate::new(id, Limit { rate, depth }, time::now())),
+            gate: Arc::new(Gate::new(id(), limit, time::now())),
             name: Name::Static("bucket"),
         }
     }
@@ -68,10 +99,7 @@ impl Bucket {
     /// The name by which refusals call this handle of the bucket and the clones made of it.
     #[must_use]
     pub fn named(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.name = match name.into() {
-            Cow::Borrowed(name) => Name::Static(name),
-            Cow::Owned(name) => Name::Shared(name.into()),
-        };
+        self.name = name.into().into();
         self
     }
 

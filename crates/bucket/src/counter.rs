@@ -21,6 +21,7 @@
 use evenkeel_sync::atomic::{AtomicU64, Ordering::*};
 use evenkeel_sync::{hint, thread};
 
+use crate::plan::{Ask, Granted, Plan, Short};
 use crate::scale::{HORIZON, Scale};
 
 const LOCK: u64 = 1;
@@ -29,14 +30,6 @@ const FLAGS: u32 = 2;
 
 /// Above this the word starts again from the bottom when the plan changes.
 const TOP: u64 = 1 << 60;
-
-/// The plan in force, read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    pub(crate) scale: Scale,
-    base: u64,
-    origin: u64,
-}
 
 /// What one bucket is: the word, and the plan that gives it a meaning.
 #[derive(Debug)]
@@ -50,115 +43,6 @@ pub(crate) struct Counter {
     cost: AtomicU64,
     cap: AtomicU64,
     high: AtomicU64,
-}
-
-/// What is asked of counters.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ask {
-    pub(crate) n: u64,
-    /// Nanoseconds on the buckets' clock.
-    pub(crate) now: u64,
-    /// A grant that fell due up to so long ago counts at the moment it fell due.
-    pub(crate) late: u64,
-    /// Whether a grant that fell due still longer ago counts `late` ago; else it counts now, since nobody waited for it.
-    pub(crate) waited: bool,
-    /// Whether the line of waiters is no obstacle: the one who asks stands at its head.
-    pub(crate) head: bool,
-}
-
-impl Ask {
-    /// A try: what is there now, behind those who wait.
-    #[inline]
-    pub(crate) const fn now(n: u64, now: u64) -> Self {
-        Self {
-            n,
-            now,
-            late: 0,
-            waited: false,
-            head: false,
-        }
-    }
-}
-
-/// Granted: what is left, and how late the grant was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Granted {
-    pub(crate) left: u64,
-    pub(crate) cost: u64,
-    pub(crate) late: u64,
-}
-
-/// Refused by one counter; nothing was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Short {
-    /// There will be enough at this time.
-    Until(u64),
-    /// As things stand there never will.
-    Never,
-    /// The bucket is too shallow for so many.
-    TooDeep,
-    /// Others wait in line.
-    Queued,
-}
-
-impl Plan {
-    /// Ticks produced by `now`, and 1 if a part of a tick was cut off.
-    #[inline]
-    fn produced(&self, now: u64) -> (u64, u64) {
-        let (made, cut) = self
-            .scale
-            .made(now.saturating_sub(self.origin).min(HORIZON));
-        (self.base + made, cut)
-    }
-
-    #[inline]
-    pub(crate) fn over(&self, now: u64) -> bool {
-        now.saturating_sub(self.origin) > HORIZON && self.scale.num != 0
-    }
-
-    /// `spent` after `price` is taken at `now`; `None` if there is too little.
-    ///
-    /// What flowed over a full bucket is gone, so `spent` first catches up; a part of a tick is then counted as spent.
-    #[inline]
-    fn charge(&self, spent: u64, price: u64, now: u64) -> Option<u64> {
-        let (made, cut) = self.produced(now);
-        let floor = made.saturating_sub(self.scale.cap);
-        if spent.max(floor) + price > made {
-            return None;
-        }
-        Some(spent.max((made + cut).saturating_sub(self.scale.cap)) + price)
-    }
-
-    /// The moment at which `price` more than `spent` has been produced.
-    pub(crate) fn due(&self, spent: u64, price: u128) -> Option<u64> {
-        let missing = (u128::from(spent) + price).saturating_sub(self.base.into());
-        let wait = self.scale.time_for(missing)?;
-        Some(self.origin.saturating_add(wait))
-    }
-
-    pub(crate) fn level(&self, spent: u64, now: u64) -> u64 {
-        let (made, _) = self.produced(now);
-        made.saturating_sub(spent).min(self.scale.cap)
-    }
-
-    fn short(&self, spent: u64, price: u64) -> Short {
-        self.due(spent, price.into())
-            .map_or(Short::Never, Short::Until)
-    }
-
-    /// The moment at which a grant counts: when it fell due, but at most `late` ago.
-    #[inline]
-    fn moment(&self, spent: u64, price: u64, ask: &Ask) -> u64 {
-        if ask.late == 0 {
-            return ask.now;
-        }
-        let due = self.due(spent, price.into()).unwrap_or(ask.now);
-        let earliest = ask.now.saturating_sub(ask.late);
-        if due < earliest && !ask.waited {
-            return ask.now;
-        }
-        due.max(earliest).min(ask.now)
-    }
 }
 
 /// Spins, then lets others run: the holder of a lock bit may have been preempted.
@@ -180,8 +64,13 @@ impl Wait {
 impl Counter {
     /// A full bucket.
     pub(crate) fn new(scale: Scale, now: u64) -> Self {
+        Self::with(scale, now, 0)
+    }
+
+    /// A bucket that was full until so much was spent.
+    pub(crate) fn with(scale: Scale, now: u64, spent: u64) -> Self {
         Self {
-            word: AtomicU64::new(0),
+            word: AtomicU64::new(spent << FLAGS),
             base: AtomicU64::new(scale.cap),
             origin: AtomicU64::new(now),
             num: AtomicU64::new(scale.num),
@@ -206,6 +95,7 @@ impl Counter {
                 cost: self.cost.load(Acquire),
                 cap: self.cap.load(Acquire),
             },
+            horizon: HORIZON,
         }
     }
 
@@ -451,30 +341,5 @@ impl Counter {
         // ORDERING: Relaxed; read under the lock only, which the next line gives back.
         self.high.store(spent, Relaxed);
         self.unlock(spent << FLAGS | word & QUEUED);
-    }
-}
-
-impl Plan {
-    #[inline]
-    fn granted(&self, spent: u64, moment: u64, ask: &Ask) -> Granted {
-        Granted {
-            left: self.level(spent, ask.now),
-            cost: self.scale.cost,
-            late: ask.now - moment,
-        }
-    }
-}
-
-impl Granted {
-    /// From no bucket at all: nothing limits, nothing is late.
-    pub(crate) const NOTHING: Self = Self {
-        left: 0,
-        cost: 0,
-        late: 0,
-    };
-
-    /// Whole tokens left; without a limit as many as there are numbers.
-    pub(crate) fn tokens(&self) -> u64 {
-        self.left.checked_div(self.cost).unwrap_or(u64::MAX)
     }
 }

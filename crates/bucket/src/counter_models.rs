@@ -3,7 +3,8 @@
 use evenkeel_sync::{Arc, model, thread};
 
 use crate::Rate;
-use crate::counter::{Ask, Counter};
+use crate::counter::Counter;
+use crate::plan::Ask;
 use crate::scale::Scale;
 use crate::several::take_all;
 use std::time::Duration;

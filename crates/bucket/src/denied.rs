@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +56,7 @@ pub enum Refusal {
     Never,
     /// There will not be enough by the deadline that was given, unless the rate is raised or tokens are given back.
     DeadlineTooSoon,
-    /// The limiter could not be asked, as may happen to a remote one.
+    /// The limiter could not be asked, as may happen to a remote one, or [`Keyed`](crate::Keyed) has no place for the key.
     Unavailable,
 }
 
@@ -115,6 +116,15 @@ impl Name {
         match self {
             Self::Static(name) => name,
             Self::Shared(name) => name,
+        }
+    }
+}
+
+impl From<Cow<'static, str>> for Name {
+    fn from(name: Cow<'static, str>) -> Self {
+        match name {
+            Cow::Borrowed(name) => Self::Static(name),
+            Cow::Owned(name) => Self::Shared(name.into()),
         }
     }
 }

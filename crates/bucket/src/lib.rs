@@ -6,16 +6,24 @@ mod counter;
 #[cfg(all(test, loom))]
 mod counter_models;
 mod denied;
+mod keyed;
 #[cfg(feature = "errors")]
 mod known;
 mod limiter;
 mod line;
 #[cfg(all(test, loom))]
 mod line_models;
+mod plan;
 mod rate;
+mod rows;
 mod scale;
 mod set;
 mod several;
+mod table;
+#[cfg(all(test, loom))]
+mod table_models;
+#[cfg(all(test, not(loom)))]
+mod table_tests;
 mod telemetry;
 mod time;
 mod waiter;
@@ -23,5 +31,6 @@ mod waiter;
 pub use all::{All, Member};
 pub use bucket::{Bucket, Level};
 pub use denied::{Denied, Grant, Refusal};
+pub use keyed::{Key, Keyed, Overflow};
 pub use limiter::{AnyLimiter, Limiter};
 pub use rate::Rate;

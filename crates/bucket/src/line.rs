@@ -16,7 +16,6 @@
 
 use std::collections::BTreeMap;
 use std::task::Waker;
-use std::time::Duration;
 
 use evenkeel_sync::atomic::{AtomicU64, Ordering::Relaxed};
 use evenkeel_sync::{Arc, Mutex};
@@ -92,9 +91,14 @@ impl Counted for Arc<Gate> {
 impl Gate {
     /// A full bucket.
     pub(crate) fn new(id: u64, limit: Limit, now: u64) -> Self {
+        let scale = Scale::new(limit.rate, limit.depth);
+        Self::with(id, limit, Counter::new(scale, now))
+    }
+
+    pub(crate) fn with(id: u64, limit: Limit, counter: Counter) -> Self {
         Self {
             id,
-            counter: Counter::new(Scale::new(limit.rate, limit.depth), now),
+            counter,
             line: Mutex::new(Line {
                 waiting: BTreeMap::new(),
                 total: 0,
@@ -140,38 +144,24 @@ impl Gate {
     /// What the counter holds.
     pub(crate) fn level(&self, now: u64) -> Level {
         let (spent, plan) = self.counter.look(now);
-        let Scale { cost, cap, .. } = plan.scale;
-        if cost == 0 {
-            let (next, full) = (Some(Duration::ZERO), Some(Duration::ZERO));
-            let tokens = u64::MAX;
-            return Level { tokens, next, full };
-        }
-        let level = plan.level(spent, now);
-        let until = |ticks: u64| {
-            if level >= ticks {
-                return Some(Duration::ZERO);
-            }
-            // From the moment at which the bucket would have been empty.
-            let due = plan.due(spent, ticks.into())?;
-            Some(Duration::from_nanos(due.saturating_sub(now)))
-        };
-        Level {
-            tokens: level / cost,
-            next: until((level / cost + 1).saturating_mul(cost).min(cap)),
-            full: until(cap),
-        }
+        Level::of(&plan, spent, now)
     }
 
     /// Gives tokens back and tells the head of the line.
     pub(crate) fn refund(&self, n: u64, now: u64) {
         if self.counter.refund(n) {
-            let mut line = self.line.lock();
-            line.refunded = line.refunded.max(now);
-            let head = line.call_head(now);
-            drop(line);
-            if let Some(head) = head {
-                head.wake_by_ref();
-            }
+            self.tell_refund(now);
+        }
+    }
+
+    /// Tells the head of the line that tokens were given back.
+    pub(crate) fn tell_refund(&self, now: u64) {
+        let mut line = self.line.lock();
+        line.refunded = line.refunded.max(now);
+        let head = line.call_head(now);
+        drop(line);
+        if let Some(head) = head {
+            head.wake_by_ref();
         }
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use evenkeel_sync::{Arc, block_on, model, thread};
 
 use crate::Rate;
-use crate::counter::Ask;
 use crate::line::{Gate, Limit};
+use crate::plan::Ask;
 use crate::several::take_all;
 use crate::waiter::{Step, Waiter};
 

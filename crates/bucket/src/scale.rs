@@ -8,6 +8,9 @@ const MAX_CAP: u64 = 1 << 56;
 /// A nanosecond makes at most so many ticks.
 const MAX_PACE: u64 = 1 << 10;
 
+/// The same, where time has one origin for good.
+const LASTING_PACE: u64 = 1 << 4;
+
 /// How long one origin of time serves, in nanoseconds (13 days): `HORIZON` x `MAX_PACE` ticks fit a word four times.
 pub(crate) const HORIZON: u64 = 1 << 50;
 
@@ -26,6 +29,15 @@ pub(crate) struct Scale {
 
 impl Scale {
     pub(crate) fn new(rate: Rate, depth: u32) -> Self {
+        Self::at_most(MAX_PACE, rate, depth)
+    }
+
+    /// Ticks so coarse that 2^62 of them last nine years at the least.
+    pub(crate) fn lasting(rate: Rate, depth: u32) -> Self {
+        Self::at_most(LASTING_PACE, rate, depth)
+    }
+
+    fn at_most(pace: u64, rate: Rate, depth: u32) -> Self {
         let depth = u64::from(depth);
         if rate.is_unlimited() {
             return Self {
@@ -39,7 +51,7 @@ impl Scale {
         let whole = depth
             .checked_mul(nanos)
             .is_some_and(|cap| cap <= MAX_CAP && nanos <= MAX_CAP);
-        if !rate.is_zero() && tokens <= MAX_PACE && whole {
+        if !rate.is_zero() && tokens <= pace && whole {
             return Self {
                 num: tokens,
                 den: 1,
@@ -48,7 +60,7 @@ impl Scale {
             };
         }
         let mut bits = (MAX_CAP / depth.max(1)).ilog2();
-        let pace = u128::from(nanos) * u128::from(MAX_PACE);
+        let pace = u128::from(nanos) * u128::from(pace);
         while bits > 0
             && (u128::from(tokens) << bits > pace || u128::from(tokens) << bits > u64::MAX.into())
         {
@@ -62,7 +74,13 @@ impl Scale {
         }
     }
 
-    /// The ticks that `ns` nanoseconds make, and 1 if a part of a tick was cut off. `ns` is at most [`HORIZON`].
+    /// How many nanoseconds make 2^62 ticks, rounded down.
+    pub(crate) fn lifetime(&self) -> u64 {
+        (1 << 62) / self.num.div_ceil(self.den).max(1)
+    }
+
+    /// The ticks that `ns` nanoseconds make, and 1 if a part of a tick was cut off. `ns` is at most [`HORIZON`], or the
+    /// [lifetime](Self::lifetime) of a lasting scale.
     #[inline]
     pub(crate) fn made(&self, ns: u64) -> (u64, u64) {
         if self.den == 1 {

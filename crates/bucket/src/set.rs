@@ -9,9 +9,9 @@ use std::time::Duration;
 use evenkeel_sync::Arc;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::counter::{Ask, Granted, Short};
 use crate::denied::Name;
 use crate::line::Gate;
+use crate::plan::{Ask, Granted, Short};
 use crate::several::take_all;
 use crate::waiter::{Step, Waiter, take_now};
 use crate::{Denied, Grant, Refusal, telemetry, time};
@@ -27,17 +27,19 @@ pub(crate) struct Set<'a> {
 /// A refusal in words. Nothing but a deadline makes `Later` of a wait.
 pub(crate) fn deny(gate: &Gate, name: &Name, short: Short, n: u64, now: u64) -> Denied {
     let due = match short {
-        Short::Until(due) => Some(due),
         Short::Queued => gate.estimate(n, now),
-        Short::Never | Short::TooDeep => None,
+        short => short.due(),
     };
-    let refusal = due.map_or(Refusal::Never, |due| {
-        Refusal::Later(Duration::from_nanos(due.saturating_sub(now)))
-    });
-    refuse(name, refusal)
+    refuse(name, later(due, now))
 }
 
-fn refuse(name: &Name, refusal: Refusal) -> Denied {
+pub(crate) fn later(due: Option<u64>, now: u64) -> Refusal {
+    due.map_or(Refusal::Never, |due| {
+        Refusal::Later(Duration::from_nanos(due.saturating_sub(now)))
+    })
+}
+
+pub(crate) fn refuse(name: &Name, refusal: Refusal) -> Denied {
     telemetry::denied(Denied::new(name.clone(), refusal))
 }
 

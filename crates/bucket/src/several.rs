@@ -1,6 +1,7 @@
 //! Several counters changed as one.
 
-use crate::counter::{Ask, Counter, Granted, Short, Wait};
+use crate::counter::{Counter, Wait};
+use crate::plan::{Ask, Granted, Short};
 
 /// What holds a counter.
 pub(crate) trait Counted {

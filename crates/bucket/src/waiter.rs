@@ -4,8 +4,8 @@ use std::task::Waker;
 
 use evenkeel_sync::{Arc, MutexGuard};
 
-use crate::counter::{Ask, Granted, Short};
 use crate::line::{After, GRACE, Gate, LATE, Line};
+use crate::plan::{Ask, Granted, Short};
 use crate::several::take_all;
 
 /// What a waiter is to do next.

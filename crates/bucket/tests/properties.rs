@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use evenkeel_bucket::{Bucket, Rate};
+use evenkeel_bucket::{Bucket, Keyed, Rate};
 use proptest::prelude::*;
 use tokio::time::advance;
 
@@ -136,6 +136,34 @@ proptest! {
                 prop_assert!(held <= exact.level);
                 let behind = exact.nanos + exact.nanos / 1_000 + 2 * exact.tokens;
                 prop_assert!(held + behind >= exact.level, "{held} of {}", exact.level);
+            }
+            Ok(())
+        })?;
+    }
+
+    /// Also a key's, whose ticks are coarser, and change their origin whenever it gets a handle or loses its last.
+    #[test]
+    fn the_ticks_of_a_key_are_never_early(
+        (tokens, time, depth) in prop_oneof![whole(), rounded()],
+        steps in steps(),
+    ) {
+        paused(async || {
+            let table = Keyed::<str>::new(Rate::per(tokens, time), depth, 1);
+            let mut exact = Exact::new(tokens, time, depth);
+            let mut held = None;
+            for (pause, n, hold) in steps {
+                let pause = scaled(pause, tokens, time);
+                advance(Duration::from_nanos(pause)).await;
+                exact.pass(pause);
+                let n = if n % 2 == 0 { n % 4 } else { n % u64::from(depth) };
+                if table.try_acquire("key", n).is_ok() {
+                    prop_assert!(exact.take(n), "early");
+                }
+                if hold || n % 3 == 0 {
+                    held = held.is_none().then(|| table.key("key"));
+                }
+                let tokens = u128::from(table.peek("key").tokens);
+                prop_assert!(tokens * exact.nanos <= exact.level, "{}", held.is_some());
             }
             Ok(())
         })?;

@@ -1,20 +1,29 @@
 //! Token buckets, beside governor's.
 
+use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use evenkeel::bucket::{All, Bucket, Rate};
-use governor::clock::MonotonicClock;
+use evenkeel::bucket::{All, Bucket, Keyed, Rate};
+use foldhash::fast::RandomState as Cheap;
+use governor::clock::{Clock, DefaultClock, MonotonicClock};
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
+use crate::allocations::counted;
 use crate::harness::{Bench, Unit};
+use crate::threads::two;
 
 pub(crate) fn run(bench: &mut Bench) {
     one(bench);
     all2(bench);
+    keyed(bench);
+    heap_key(bench);
+    displaced(bench);
     waiter_rate(bench);
     overtaking(bench);
 }
@@ -70,6 +79,111 @@ fn all2(bench: &Bench) {
         .case("all2_refused")
         .op("evenkeel", || assert!(both.try_acquire(1).is_err()))
         .op("floor", || assert!(alone.try_acquire(1).is_err()))
+        .run();
+}
+
+const KEYS: u32 = 1_000_000;
+
+/// Whatever is taken is granted, and leaves a key short for longer than a case takes.
+const KEY_RATE: Rate = Rate::every(Duration::from_secs(1));
+
+fn key_quota() -> Quota {
+    let deep = NonZeroU32::new(KEYS).expect("it is not zero");
+    Quota::per_second(NonZeroU32::MIN).allow_burst(deep)
+}
+
+/// A table of ours with all keys in it.
+fn keyed_full<S: BuildHasher + Default>() -> Keyed<u32, S> {
+    let table = Keyed::with_hasher(KEY_RATE, KEYS, KEYS as usize, S::default());
+    assert!((0..KEYS).all(|key| table.try_acquire(&key, 1).is_ok()));
+    table
+}
+
+type Peer<S, C> =
+    RateLimiter<u32, DashMapStateStore<u32, S>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+/// The same of governor's.
+fn peer_full<S: BuildHasher + Clone + Default, C: Clock + Default>() -> Peer<S, C> {
+    let table = RateLimiter::dashmap_with_clock_and_hasher(key_quota(), C::default(), S::default());
+    assert!((0..KEYS).all(|key| table.check_key(&key).is_ok()));
+    table
+}
+
+/// Keys at random; each thread has others.
+fn keys() -> impl FnMut() -> u32 {
+    let mut state = RandomState::new().hash_one(0) | 1;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (((state >> 32) * u64::from(KEYS)) >> 32) as u32
+    }
+}
+
+/// A take from one of a million keys, none of which is full: by the default hash, which is the same on both sides, and by a
+/// cheap one; the peer by its own clock, which lets the processor run ahead to the next take, and by the default one of ours.
+fn keyed(bench: &Bench) {
+    let ours = &keyed_full::<RandomState>();
+    let ours_cheap = &keyed_full::<Cheap>();
+    let peer = &peer_full::<RandomState, DefaultClock>();
+    let peer_cheap = &peer_full::<Cheap, DefaultClock>();
+    let peer_std = &peer_full::<RandomState, MonotonicClock>();
+    let peer_cheap_std = &peer_full::<Cheap, MonotonicClock>();
+    bench
+        .case("keyed_1m")
+        .op("evenkeel", take(ours))
+        .op("evenkeel_cheap", take(ours_cheap))
+        .op("governor_dashmap", check(peer))
+        .op("governor_cheap", check(peer_cheap))
+        .op("governor_dashmap_std", check(peer_std))
+        .op("governor_cheap_std", check(peer_cheap_std))
+        .run();
+    bench
+        .case("keyed_1m_2t")
+        .threads(2)
+        .timed("evenkeel", |n| two(n, || take(ours)))
+        .timed("evenkeel_cheap", |n| two(n, || take(ours_cheap)))
+        .timed("governor_dashmap", |n| two(n, || check(peer)))
+        .timed("governor_cheap", |n| two(n, || check(peer_cheap)))
+        .timed("governor_dashmap_std", |n| two(n, || check(peer_std)))
+        .timed("governor_cheap_std", |n| two(n, || check(peer_cheap_std)))
+        .run();
+}
+
+fn take<S: BuildHasher>(table: &Keyed<u32, S>) -> impl FnMut() {
+    let mut key = keys();
+    move || assert!(table.try_acquire(&key(), 1).is_ok())
+}
+
+fn check<S: BuildHasher + Clone, C: Clock>(table: &Peer<S, C>) -> impl FnMut() {
+    let mut key = keys();
+    move || assert!(table.check_key(&key()).is_ok())
+}
+
+/// Bytes a key that is not full, of as many as the table is made for.
+fn heap_key(bench: &Bench) {
+    bench
+        .case("heap_key")
+        .unit(Unit::Bytes)
+        .rounds(1)
+        .measured("evenkeel", KEYS.into(), |_| {
+            counted(keyed_full::<RandomState>).2 as f64
+        })
+        .measured("governor_dashmap", KEYS.into(), |_| {
+            counted(peer_full::<RandomState, DefaultClock>).2 as f64
+        })
+        .run();
+}
+
+/// The share of keys that lost their places to others, in a table that has as many as it is made for.
+fn displaced(bench: &Bench) {
+    bench
+        .case("displaced")
+        .unit(Unit::Share)
+        .rounds(1)
+        .measured("evenkeel", KEYS.into(), |_| {
+            keyed_full::<RandomState>().overflowed() as f64
+        })
         .run();
 }
 
