@@ -112,7 +112,7 @@ impl Claim {
 
     fn advance(&self, to: impl Fn(Word) -> Word) -> Result<Word, Refused> {
         if let Some(parent) = self.0.up.parent() {
-            // A sweep may be on its way to the claim: who has seen the cancellation must not see it committed afterwards.
+            // A sweep may be on its way to the claim: who has seen its token cancelled must not see it committed afterwards.
             if parent.is_decided() && !self.0.load().has(RESERVED) {
                 self.0.inherit(parent);
             }

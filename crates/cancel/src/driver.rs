@@ -1,15 +1,16 @@
-//! What drives the deadlines of a runtime: one task with one timer, started with the first deadline.
+//! What drives the deadlines of a runtime: one timer, made with the first of them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::{Future, pending, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use tokio::runtime::{Handle, Id, RuntimeFlavor};
-use tokio::time::{Instant, Sleep};
+use tokio::runtime::{Handle, Id};
+use tokio::task::unconstrained;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::counted::NodeRef;
 use crate::deadline::Deadline;
@@ -84,27 +85,26 @@ impl Driver {
 
     fn known_or_started(handle: &Handle) -> Arc<Self> {
         // Made before all else, so that a runtime without a clock panics at who asks for the deadline.
-        let start = Instant::now();
-        let sleep = Box::pin(tokio::time::sleep_until(start));
+        let timer = Timer::new(handle);
+        let start = timer.start;
         let mut drivers = DRIVERS.lock().unwrap_or_else(PoisonError::into_inner);
         let mut started = None;
         let driver = drivers.entry(handle.id()).or_insert_with(|| {
-            let queue = Queue::new(Box::new(Timer { start, sleep }));
+            let queue = Queue::new(Box::new(timer));
             Arc::clone(started.insert(Arc::new(Self { queue, start })))
         });
         let driver = Arc::clone(driver);
         // A runtime that is ending drops the task here and now, and `Close` with it, which takes the lock.
         drop(drivers);
         if let Some(driver) = started {
-            let id = handle.id();
-            let drive = drive(Close { id, driver });
-            if handle.runtime_flavor() == RuntimeFlavor::CurrentThread {
-                handle.spawn(drive);
-            } else {
-                // What a task spawns may have to wait for its worker; what comes from elsewhere is for any of them.
-                let to = handle.clone();
-                handle.spawn_blocking(move || drop(to.spawn(drive)));
-            }
+            let close = Close {
+                id: handle.id(),
+                driver,
+            };
+            handle.spawn(async {
+                let _close = close;
+                pending::<()>().await;
+            });
         }
         driver
     }
@@ -119,7 +119,23 @@ impl Driver {
 /// Ticks are milliseconds from `start`.
 struct Timer {
     start: Instant,
-    sleep: Pin<Box<Sleep>>,
+    /// Rings when it is over. None while it is set to nothing, or a paused clock would advance to that.
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// None once it is stopped, so that it does not keep the runtime's parts.
+    bell: Option<Arc<Bell>>,
+}
+
+impl Timer {
+    fn new(handle: &Handle) -> Self {
+        let start = Instant::now();
+        drop(sleep_until(start));
+        let bell = Arc::new(Bell(handle.clone()));
+        Self {
+            start,
+            sleep: None,
+            bell: Some(bell),
+        }
+    }
 }
 
 impl Alarm for Timer {
@@ -129,22 +145,54 @@ impl Alarm for Timer {
 
     fn set(&mut self, to: Tick) {
         let at = self.start.checked_add(Duration::from_millis(to));
-        if let Some(at) = at.filter(|at| *at != self.sleep.deadline()) {
-            self.sleep.as_mut().reset(at);
+        let (Some(bell), Some(at), true) = (&self.bell, at, to < Tick::MAX) else {
+            self.sleep = None;
+            return;
+        };
+        let sleep = self.sleep.get_or_insert_with(|| {
+            let _inside = bell.0.enter();
+            Box::pin(sleep_until(at))
+        });
+        if sleep.deadline() != at {
+            sleep.as_mut().reset(at);
+        }
+        let waker = Waker::from(Arc::clone(bell));
+        // Whatever budget is left to the task that we may be in.
+        let mut poll = pin!(unconstrained(poll_fn(|cx| sleep.as_mut().poll(cx))));
+        if poll
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_ready()
+        {
+            waker.wake();
         }
     }
 
-    /// With many due at once it is ready, until tokio's budget for one poll is used up.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.sleep.as_mut().poll(cx)
+    fn stop(&mut self) {
+        self.sleep = None;
+        self.bell = None;
     }
 }
 
-async fn drive(close: Close) {
-    poll_fn(|cx| close.driver.queue.drive(cx)).await;
+/// Spawns what cancels the due, on the thread that drives the time: its worker is free.
+struct Bell(Handle);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        let drivers = DRIVERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let driver = drivers.get(&self.0.id()).map(Arc::clone);
+        drop(drivers);
+        if let Some(driver) = driver {
+            self.0.spawn(async move {
+                while driver.queue.ring() {
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+    }
 }
 
-/// Dropped with the driver's task, that is when the runtime ends.
+/// Dropped with a task that does nothing, that is when the runtime ends.
 struct Close {
     id: Id,
     driver: Arc<Driver>,

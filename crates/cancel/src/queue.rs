@@ -6,16 +6,15 @@
 //! queue's lock, where the node cannot be freed, and cancelled only if it still has a count.
 //!
 //! *Why no deadline is slept over*: `next` is what the alarm is to be set to. Whoever changes it, under the queue's lock, sets the
-//! alarm afterwards, and reads `next` anew while holding that; so whoever sets it last sets what stands. The driver reads no
-//! `next` of its own: it waits for the alarm, wherever that is set to.
+//! alarm afterwards, and reads `next` anew while holding that; so whoever sets it last sets what stands. When the alarm goes off,
+//! [`Queue::ring`] is called once, which takes what is due and sets the alarm to what is next.
 //!
-//! Who puts in the earliest deadline sets the alarm and does not wake the driver for it: what a task wakes is run by its worker
-//! after that task, so a task that computes would hold up the deadlines of all.
+//! Who puts in the earliest deadline sets the alarm itself. A task woken to do so would be run by the same worker, after the task
+//! that woke it, and one that computes would hold up the deadlines of all.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
-use std::task::{Context, Poll, ready};
 
 use evenkeel_sync::{Arc, Mutex};
 
@@ -32,9 +31,10 @@ pub(crate) type Tick = u64;
 pub(crate) trait Alarm: Send {
     /// The last tick that is over.
     fn now(&self) -> Tick;
+    /// Goes off when `to` is over, unless it is set anew before; never, for [`Tick::MAX`].
     fn set(&mut self, to: Tick);
-    /// Ready when the tick that it is set to is over; else the task is woken then, or when a tick is that it was set to meanwhile.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// Goes off no more, whatever it is set to.
+    fn stop(&mut self);
 }
 
 /// What a node with a deadline of its own has besides.
@@ -128,30 +128,28 @@ impl Queue {
         alarm.set(next);
     }
 
-    /// Cancels what is due, whenever the alarm goes off. Never ready.
-    pub(crate) fn drive(&self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let now = self.alarm.lock().now();
-            self.turn(now);
-            self.rearm();
-            ready!(self.alarm.lock().poll(cx));
-        }
-    }
-
-    /// Cancels what is due at `now`; of more than a batch the rest is for the next turn, so that the driver can let others have theirs.
-    fn turn(&self, now: Tick) {
+    /// Cancels a batch of what is due. True if there may be more, for which this is to be called again, when others have had their
+    /// turn.
+    pub(crate) fn ring(&self) -> bool {
+        let now = self.alarm.lock().now();
         let mut due = Vec::with_capacity(BATCH);
         let mut state = self.state.lock();
         state.take_due(now, &mut due);
         state.next = state.slots.keys().next().copied().unwrap_or(Tick::MAX);
         drop(state);
+        let full = due.len() == BATCH;
         for node in due {
             sweep::cancel(&node, Packed::new(Cause::Timeout));
         }
+        if !full {
+            self.rearm();
+        }
+        full
     }
 
     /// Cancels all that is in the queue, since nobody will drive it any more. What comes later is refused.
     pub(crate) fn close(&self) {
+        self.alarm.lock().stop();
         let mut due = Vec::with_capacity(BATCH);
         loop {
             let mut state = self.state.lock();

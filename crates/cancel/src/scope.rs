@@ -10,7 +10,7 @@ use std::time::Duration;
 use pin_project::pin_project;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::sleep;
 
 use crate::{Cause, NoRuntime, Source, Token, telemetry};
@@ -230,7 +230,7 @@ impl Scope {
     /// Ends the scope: refuses new tasks, cancels the token with [`Cause::Shutdown`], waits up to `grace` for the tasks, aborts those
     /// that are left, and waits for them up to [`Scope::ABORT_BOUND`].
     ///
-    /// The time is that of the runtime it is awaited in, and of the scope's own elsewhere. A task of the scope that awaits this waits for itself, and is aborted after `grace`. Of several calls at the same time the shortest
+    /// The time is that of the runtime it is awaited in, and of the scope's own outside of any; once that has ended, it is over. A task of the scope that awaits this waits for itself, and is aborted after `grace`. Of several calls at the same time the shortest
     /// grace holds.
     ///
     /// # Cancel safety
@@ -258,19 +258,25 @@ impl Scope {
         if self.is_empty() {
             return true;
         }
-        let bound = {
-            // Of a runtime that has ended, there may be threads left.
-            let _inside = Handle::try_current().is_err().then(|| self.handle.enter());
-            sleep(bound)
-        };
-        let (mut idle, mut bound) = (pin!(self.shared.idle()), pin!(bound));
+        let runtime = Handle::try_current().unwrap_or_else(|_| self.handle.clone());
+        // In a task, since a timer panics where there is no time, or none any more; so the task ends, and the time is over.
+        let mut bound = Bound(runtime.spawn(async move { sleep(bound).await }));
+        let mut idle = pin!(self.shared.idle());
         poll_fn(|cx| {
             if idle.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(true);
             }
-            bound.as_mut().poll(cx).map(|()| false)
+            Pin::new(&mut bound.0).poll(cx).map(|_| false)
         })
         .await
+    }
+}
+
+struct Bound(JoinHandle<()>);
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn cancel(node: &Node, cause: Packed) -> bool {
     match outcome {
         Outcome::Won(word) => {
             tell(node, word);
-            telemetry::cancelled(node);
+            foreign::shielded(|| telemetry::cancelled(node));
             true
         }
         Outcome::Pending => false,

@@ -149,7 +149,7 @@ impl Token {
     ///
     /// Its effective deadline is the earlier of `at` and this token's own; if that is this token's, the child costs no timer.
     /// A deadline is never early, and at most two milliseconds late as long as the runtime has time for it; for the rest see
-    /// [`Token::check`]. One that is over makes a child that is born cancelled. All deadlines of a runtime share one task and one
+    /// [`Token::check`]. One that is over makes a child that is born cancelled. All deadlines of a runtime share one
     /// timer; when the runtime ends, what is left is cancelled with [`Cause::Shutdown`].
     ///
     /// # Errors

@@ -1,9 +1,13 @@
 //! What a hurried newcomer does.
 
 use std::collections::HashSet;
-use std::future::{pending, ready};
+use std::future::{Future, pending, ready};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use evenkeel_cancel::{Cancel, Cause, Claim, Latest, Permit, Scope, Source, Token};
@@ -11,6 +15,24 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::{advance, sleep};
 
 const MS: Duration = Duration::from_millis(1);
+
+/// Waits outside of any runtime.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        thread::park();
+    }
+}
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().build().unwrap()
@@ -54,6 +76,17 @@ fn a_shutdown_may_be_awaited_anywhere() {
         Scope::new(&Token::never()).unwrap()
     };
     assert!(no_clock.block_on(scope.shutdown(MS)).is_clean());
+    let scope = {
+        let _inside = first.enter();
+        Scope::new(&Token::never()).unwrap()
+    };
+    scope.spawn("stuck", pending()).unwrap();
+    let shutdown = no_clock.block_on(scope.shutdown(MS));
+    assert_eq!(
+        shutdown.running,
+        ["stuck"],
+        "nobody drives the first runtime"
+    );
     // Now the runtime is gone.
     let second = runtime();
     let scope = {
@@ -71,7 +104,9 @@ fn a_shutdown_may_be_awaited_anywhere() {
     begun.recv().unwrap();
     first.shutdown_background();
     scope.spawn("late", pending()).unwrap();
+    let outside = block_on(scope.shutdown(MS));
     let shutdown = second.block_on(scope.shutdown(MS));
+    assert_eq!(shutdown, outside);
     assert_eq!(
         (shutdown.aborted, shutdown.running),
         (vec!["late".into()], vec!["deaf".into()])

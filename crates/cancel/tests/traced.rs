@@ -67,3 +67,20 @@ async fn a_cancellation_is_told_once_where_it_began() {
         ]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_panics_holds_up_no_deadline() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    // Poisoned, it panics at each event.
+    let poison = std::panic::catch_unwind(|| {
+        let _lines = lines.0.lock();
+        panic!("expected in this test");
+    });
+    assert!(poison.is_err());
+    let limits = [1, 2, 3].map(Duration::from_secs);
+    let tokens = limits.map(|limit| Token::never().child_with_timeout(limit).unwrap());
+    for token in tokens {
+        assert_eq!(token.cancelled().await, Cause::Timeout);
+    }
+}

@@ -134,3 +134,54 @@ fn a_thread_waits_for_a_deadline_that_nobody_drives() {
     });
     assert_eq!(token.blocking_wait_timeout(WATCHDOG), Some(Cause::Timeout));
 }
+
+/// A paused clock advances when nothing else is to be done, so a timer that is far away is one that it advances to.
+#[tokio::test(start_paused = true)]
+async fn with_no_deadline_left_a_paused_clock_stands() {
+    let short = Duration::from_millis(5);
+    Token::never()
+        .child_with_timeout(short)
+        .unwrap()
+        .cancelled()
+        .await;
+    let before = tokio::time::Instant::now();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let other = thread::spawn(move || {
+        thread::sleep(10 * short);
+        tell.send(()).unwrap();
+    });
+    told.await.unwrap();
+    other.join().unwrap();
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    let next = Token::never().child_with_timeout(short).unwrap();
+    assert_eq!(next.cancelled().await, Cause::Timeout);
+}
+
+#[test]
+fn deadlines_need_no_blocking_thread() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder
+        .worker_threads(1)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (stop, stopped) = mpsc::channel::<()>();
+    let (begin, begun) = mpsc::channel();
+    runtime.spawn_blocking(move || {
+        begin.send(()).unwrap();
+        let _ = stopped.recv();
+    });
+    begun.recv().unwrap();
+    let short = Duration::from_millis(5);
+    let wait = async {
+        Token::never()
+            .child_with_timeout(short)
+            .unwrap()
+            .cancelled()
+            .await
+    };
+    let ended = runtime.block_on(async { tokio::time::timeout(WATCHDOG, wait).await });
+    assert_eq!(ended, Ok(Cause::Timeout));
+    drop(stop);
+}
