@@ -1,81 +1,64 @@
 //! The limits of each client, for a bounded number of clients.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use evenkeel::bucket::{All, Bucket, Denied, Rate};
+use evenkeel::bucket::{All, Bucket, Denied, Keyed, Level, Rate};
 
 use crate::config::{Clients, Limit};
 
 /// A bucket for the gateway, and one for each client.
 ///
-/// Clients are kept in two generations: one that asks moves to the younger, and when that holds half of those remembered, the
-/// older is forgotten whole. A forgotten client begins with a full bucket; it had not asked for as long as it took half the
-/// number remembered of others to come.
+/// So many clients are remembered as may be short of a token at once. When more come, the one among a few that lacks least is
+/// forgotten, and begins with a full bucket.
 pub(crate) struct Limits {
     gateway: Bucket,
-    client: Limit,
-    half: usize,
-    generations: Mutex<[HashMap<Box<str>, Client>; 2]>,
+    clients: Keyed<str>,
 }
 
-/// The limits on one client.
-#[derive(Clone)]
-pub(crate) struct Client {
-    pub(crate) own: Bucket,
-    pub(crate) gateway: Bucket,
-    both: All,
+/// How a limit stands.
+pub(crate) struct Told<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) rate: Rate,
+    pub(crate) depth: u32,
+    pub(crate) level: Level,
 }
 
 impl Limits {
     pub(crate) fn new(gateway: Limit, client: Limit, clients: &Clients) -> Self {
         Self {
-            gateway: bucket(gateway).named("gateway"),
-            client,
-            half: clients.remembered / 2,
-            generations: Mutex::default(),
+            gateway: Bucket::new(rate(gateway), gateway.depth).named("gateway"),
+            clients: Keyed::new(rate(client), client.depth, clients.remembered).named("client"),
         }
     }
 
-    /// The limits on the client of that name.
-    pub(crate) fn of(&self, name: &str) -> Client {
-        let mut generations = self
-            .generations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let [young, old] = &mut *generations;
-        if let Some(client) = young.get(name) {
-            return client.clone();
-        }
-        let client = old.remove(name).unwrap_or_else(|| self.first_seen());
-        if young.len() >= self.half {
-            *old = std::mem::take(young);
-        }
-        young.insert(name.into(), client.clone());
-        client
+    /// Takes a token of the client of that name and one of the gateway's, or neither.
+    pub(crate) fn admit(&self, client: &str) -> Result<(), Denied> {
+        let both = All::new([self.clients.key(client)?]).and(&self.gateway);
+        both.try_acquire(1).map(drop)
     }
 
-    fn first_seen(&self) -> Client {
-        let own = bucket(self.client).named("client");
-        let gateway = self.gateway.clone();
-        let both = All::new([&own, &gateway]);
-        Client { own, gateway, both }
+    /// How both stand for the client of that name.
+    pub(crate) fn told(&self, client: &str) -> [Told<'_>; 2] {
+        let Self { gateway, clients } = self;
+        [
+            Told {
+                name: clients.name(),
+                rate: clients.rate(),
+                depth: clients.depth(),
+                level: clients.peek(client),
+            },
+            Told {
+                name: gateway.name(),
+                rate: gateway.rate(),
+                depth: gateway.depth(),
+                level: gateway.peek(),
+            },
+        ]
     }
 }
 
-impl Client {
-    /// Takes a token of both limits, or of none.
-    pub(crate) fn admit(&self) -> Result<(), Denied> {
-        self.both.try_acquire(1).map(drop)
-    }
-}
-
-fn bucket(limit: Limit) -> Bucket {
-    Bucket::new(
-        Rate::per(limit.per_second, Duration::from_secs(1)),
-        limit.depth,
-    )
+fn rate(limit: Limit) -> Rate {
+    Rate::per(limit.per_second, Duration::from_secs(1))
 }
 
 #[cfg(test)]
@@ -98,37 +81,28 @@ mod tests {
     fn a_client_at_its_limit_takes_nothing_of_the_gateways() {
         let limits = limits(10, 2, 10);
         for admitted in [true, true, false, false, false] {
-            assert_eq!(limits.of("greedy").admit().is_ok(), admitted);
+            assert_eq!(limits.admit("greedy").is_ok(), admitted);
         }
-        assert_eq!(limits.of("greedy").admit().unwrap_err().by(), "client");
+        assert_eq!(limits.admit("greedy").unwrap_err().by(), "client");
         assert_eq!(limits.gateway.peek().tokens, 8);
-        assert!(limits.of("modest").admit().is_ok());
+        assert!(limits.admit("modest").is_ok());
     }
 
     #[test]
     fn a_gateway_at_its_limit_takes_nothing_of_a_client() {
         let limits = limits(1, 5, 10);
-        assert!(limits.of("a").admit().is_ok());
-        assert_eq!(limits.of("b").admit().unwrap_err().by(), "gateway");
-        assert_eq!(limits.of("b").own.peek().tokens, 5);
+        assert!(limits.admit("a").is_ok());
+        assert_eq!(limits.admit("b").unwrap_err().by(), "gateway");
+        let left = limits.told("b").map(|told| told.level.tokens);
+        assert_eq!(left, [5, 0]);
     }
 
     #[test]
-    fn so_many_are_remembered_and_those_that_ask_longest() {
-        let limits = limits(1000, 1, 8);
-        assert!(limits.of("regular").admit().is_ok());
-        for n in 0..100 {
-            assert!(limits.of("regular").admit().is_err(), "forgotten at {n}");
-            limits.of(&n.to_string());
-            let held: usize = limits
-                .generations
-                .lock()
-                .unwrap()
-                .iter()
-                .map(HashMap::len)
-                .sum();
-            assert!(held <= 8, "{held} held");
-        }
-        assert!(limits.of("0").admit().is_ok());
+    fn a_crowd_of_clients_does_not_wash_away_one_that_is_at_its_limit() {
+        let limits = limits(10_000, 2, 8);
+        assert!((0..2).all(|_| limits.admit("greedy").is_ok()));
+        assert!((0..1_000).all(|n: u32| limits.admit(&n.to_string()).is_ok()));
+        assert!(limits.clients.overflowed() > 800);
+        assert!(limits.admit("greedy").is_err());
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Limit {
     pub(crate) depth: u32,
 }
 
-/// Who is a client, and how many of them are remembered.
+/// Who is a client, and how many of them are remembered: as many as may be short of a token at once.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Clients {

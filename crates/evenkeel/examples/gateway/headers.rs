@@ -6,6 +6,8 @@ use std::time::Duration;
 use evenkeel::bucket::{Bucket, Rate};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::clients::Told;
+
 /// The time left for a request, in whole milliseconds: taken from the client, passed on to the replica.
 pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 
@@ -92,25 +94,30 @@ pub(crate) fn set_retry_after(headers: &mut HeaderMap, wait: Duration) {
     headers.insert(header::RETRY_AFTER, seconds.into());
 }
 
-/// The fields `RateLimit` and `RateLimit-Policy` of the IETF draft, for these buckets.
-pub(crate) fn set_rate_limit(headers: &mut HeaderMap, buckets: &[&Bucket]) {
+/// The fields `RateLimit` and `RateLimit-Policy` of the IETF draft, for these limits.
+pub(crate) fn set_rate_limit(headers: &mut HeaderMap, limits: &[Told<'_>]) {
     let seconds = |time: Duration| time.as_secs_f64().ceil() as u64;
-    let mut limits = Vec::new();
+    let mut states = Vec::new();
     let mut policies = Vec::new();
-    for bucket in buckets {
-        let (name, level) = (bucket.name(), bucket.peek());
-        let mut limit = format!("\"{name}\";r={}", level.tokens);
+    for limit in limits {
+        let Told {
+            name,
+            rate,
+            depth,
+            level,
+        } = limit;
+        let mut state = format!("\"{name}\";r={}", level.tokens);
         if let Some(full) = level.full {
-            limit += &format!(";t={}", seconds(full));
+            state += &format!(";t={}", seconds(full));
         }
-        limits.push(limit);
-        let mut policy = format!("\"{name}\";q={}", bucket.depth());
-        if let Some(window) = window(bucket.rate(), bucket.depth()) {
+        states.push(state);
+        let mut policy = format!("\"{name}\";q={depth}");
+        if let Some(window) = window(*rate, *depth) {
             policy += &format!(";w={}", seconds(window).max(1));
         }
         policies.push(policy);
     }
-    for (name, fields) in [(RATE_LIMIT, limits), (RATE_LIMIT_POLICY, policies)] {
+    for (name, fields) in [(RATE_LIMIT, states), (RATE_LIMIT_POLICY, policies)] {
         if let Ok(value) = HeaderValue::try_from(fields.join(", ")) {
             headers.insert(name, value);
         }
@@ -177,7 +184,13 @@ mod tests {
         let client = Bucket::new(Rate::per(2, Duration::from_secs(1)), 10).named("client");
         client.try_acquire(10).unwrap();
         let mut headers = HeaderMap::new();
-        set_rate_limit(&mut headers, &[&client]);
+        let told = Told {
+            name: client.name(),
+            rate: client.rate(),
+            depth: client.depth(),
+            level: client.peek(),
+        };
+        set_rate_limit(&mut headers, &[told]);
         assert_eq!(headers[RATE_LIMIT], "\"client\";r=0;t=5");
         assert_eq!(headers[RATE_LIMIT_POLICY], "\"client\";q=10;w=5");
         set_retry_after(&mut headers, Duration::from_millis(1001));

@@ -20,7 +20,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::Instant;
 
 use crate::answer::{self, Body, Fault, Log};
-use crate::clients::{self, Limits};
+use crate::clients::Limits;
 use crate::config::Config;
 use crate::headers;
 use crate::health::Pulses;
@@ -31,7 +31,7 @@ use crate::upload::{Sent, Upload};
 /// What requests go to replicas by.
 pub(crate) type Upstream = Client<HttpConnector, Sent>;
 
-/// A longer name of a client is none, so that what is remembered is bounded.
+/// A longer name of a client is none: it would be long in the log, too.
 const NAME: usize = 256;
 
 /// What all requests share.
@@ -69,9 +69,8 @@ impl Shared {
             return own;
         }
         let name = self.client(&request, peer);
-        let client = self.limits.of(&name);
-        if let Err(denied) = client.admit() {
-            return self.limited(&name, &client, &denied);
+        if let Err(denied) = self.limits.admit(&name) {
+            return self.limited(&name, &denied);
         }
         match self.within_deadline(request, peer).await {
             Ok(response) => response,
@@ -108,14 +107,14 @@ impl Shared {
             .map_or_else(|| peer.ip().to_string().into(), Cow::Borrowed)
     }
 
-    fn limited(&self, name: &str, client: &clients::Client, denied: &Denied) -> Response<Body> {
+    fn limited(&self, name: &str, denied: &Denied) -> Response<Body> {
         let report = Report::new(Fault::Limited {
             client: name.to_owned(),
             limit: denied.by().to_owned(),
             wait: denied.retry_after(),
         });
         let mut response = answer::problem(&report, &self.log).map(Body::from);
-        headers::set_rate_limit(response.headers_mut(), &[&client.own, &client.gateway]);
+        headers::set_rate_limit(response.headers_mut(), &self.limits.told(name));
         response
     }
 
