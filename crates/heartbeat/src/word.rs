@@ -24,7 +24,7 @@ const ONE: u64 = 1 << SHIFT;
 /// |-|-|
 /// | neither | the waiter |
 /// | `WAIT` | nobody: the waiter has left a waker there, for the first who sets `TAKE` |
-/// | `TAKE` | the beat that turned `WAIT` into `TAKE` |
+/// | `TAKE` | the beat, or the close, that turned `WAIT` into `TAKE` |
 ///
 /// The waiter writes the cell, sets `WAIT` and looks at the count that the same read-modify-write returned; a beat
 /// raises the count and looks at the flags that its read-modify-write returned. Of the two one comes second in the
@@ -82,10 +82,15 @@ impl Word {
     /// Counts one beat, and wakes the waiter if there is one.
     #[inline]
     pub(crate) fn beat(&self) {
+        // ORDERING: Relaxed, a guess that the exchange confirms. It counts and claims in one.
+        let word = self.word.load(Ordering::Relaxed);
+        if word & WAIT != 0 && self.claim(word, word.wrapping_add(ONE)) {
+            return self.wake();
+        }
         // ORDERING: Release pairs with the Acquire of `poll`, so that what was written before the beat is seen after
         // it (model `publish_beat`). A wrapping add leaves the flags alone.
         if self.word.fetch_add(ONE, Ordering::Release) & WAIT != 0 {
-            self.wake();
+            self.claim_and_wake();
         }
     }
 
@@ -93,30 +98,35 @@ impl Word {
     pub(crate) fn close(&self) {
         // ORDERING: Release pairs with the Acquire of `poll`, as in `beat` (model `publish_close`).
         if self.word.fetch_or(CLOSED, Ordering::Release) & WAIT != 0 {
-            self.wake();
+            self.claim_and_wake();
         }
     }
 
+    /// Claims the waker of a word that has `WAIT`, and makes it `next` otherwise; false if it is another by now.
+    fn claim(&self, word: u64, next: u64) -> bool {
+        // ORDERING: Release as in `beat` (model `publish_beat`). Acquire pairs with the Release of `WAIT` in `poll`: the
+        // waker in the cell is whole (model `two_workers`).
+        let (old, new) = (Ordering::Relaxed, Ordering::AcqRel);
+        let next = next ^ (WAIT | TAKE);
+        self.word.compare_exchange(word, next, new, old).is_ok()
+    }
+
     #[cold]
-    fn wake(&self) {
+    fn claim_and_wake(&self) {
         // ORDERING: Relaxed, a guess that the exchange confirms.
         let mut word = self.word.load(Ordering::Relaxed);
-        loop {
-            if word & WAIT == 0 {
-                return; // another beat took it, or the waiter took it back and will see our count
+        // Without `WAIT` another beat took it, or the waiter took it back and will see our count.
+        while word & WAIT != 0 {
+            if self.claim(word, word) {
+                return self.wake();
             }
-            // ORDERING: Acquire pairs with the Release of `WAIT` in `poll`: the waker in the cell is whole (model
-            // `two_workers`).
-            match self.word.compare_exchange_weak(
-                word,
-                word ^ (WAIT | TAKE),
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => break,
-                Err(now) => word = now,
-            }
+            // ORDERING: as above.
+            word = self.word.load(Ordering::Relaxed);
         }
+    }
+
+    /// Wakes the waiter. The waker has been claimed.
+    fn wake(&self) {
         // SAFETY: we turned `WAIT` into `TAKE`, so the cell is ours until we clear `TAKE`.
         let waker = self.waker.with_mut(|cell| unsafe { (*cell).take() });
         // ORDERING: Release pairs with the Acquire of `poll`, which writes the cell after us (model `register_again`).

@@ -29,7 +29,7 @@ fn register_beat() {
 /// Beats before the close are delivered, then the close.
 #[test]
 fn beat_close() {
-    model("beat_close", None, || {
+    model("beat_close", Some(3), || {
         let word = Arc::new(Word::new(0));
         let worker = thread::spawn({
             let word = Arc::clone(&word);
@@ -120,7 +120,7 @@ fn publish_read() {
 /// A waiter that polls again while a beat is taking its old waker keeps off the cell, and is still woken.
 #[test]
 fn register_again() {
-    model("register_again", None, || {
+    model("register_again", Some(3), || {
         let word = Arc::new(Word::new(0));
         // Registered with a waker that wakes nobody, then waited for in earnest.
         let mut idle = Context::from_waker(Waker::noop());
