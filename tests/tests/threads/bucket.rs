@@ -1,10 +1,11 @@
 //! Takes from several threads, of one bucket, of several as one, and in line.
 
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use evenkeel::bucket::{All, Bucket, Rate};
+use evenkeel::bucket::{All, Bucket, Keyed, Overflow, Rate};
 use tokio::runtime::Builder;
 
 #[test]
@@ -74,4 +75,51 @@ fn waiters_come_and_go_and_who_stays_is_granted() {
         (TASKS * EACH..=2 * TASKS * EACH).contains(&granted),
         "{granted}"
     );
+}
+
+/// Keys get places, are moved, held and let go, and more come than there are places: none is charged for another, and none twice.
+#[test]
+fn each_key_is_charged_for_what_was_granted_to_it() {
+    const KEYS: usize = 160;
+    const DEPTH: u32 = 40;
+    const TURNS: u64 = 6_000;
+    let clients = Keyed::<usize>::new(Rate::ZERO, DEPTH, 0).when_full(Overflow::Deny);
+    let service = Bucket::new(Rate::ZERO, u32::MAX);
+    let granted: Vec<_> = (0..KEYS).map(|_| AtomicU64::new(0)).collect();
+    let start = Barrier::new(3);
+    let takes = &|seed: u64| {
+        start.wait();
+        let mut state = seed;
+        let mut both = 0;
+        for turn in 0..TURNS {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            // More and more of them.
+            let key = (state >> 33) as usize % KEYS.min(8 + turn as usize / 16);
+            let alone = state >> 63 == 0;
+            let take = || {
+                if alone {
+                    return clients.try_acquire(&key, 1);
+                }
+                All::new([clients.key(&key)?]).and(&service).try_acquire(1)
+            };
+            if take().is_ok() {
+                granted[key].fetch_add(1, Relaxed);
+                both += u64::from(!alone);
+            }
+        }
+        both
+    };
+    let both: u64 = thread::scope(|scope| {
+        let takers = [1, 2, 3].map(|seed| scope.spawn(move || takes(seed)));
+        let taken = takers.map(|taker| taker.join().expect("nobody panics"));
+        taken.iter().sum()
+    });
+    for (key, granted) in granted.iter().enumerate() {
+        let left = clients.peek(&key).tokens;
+        assert_eq!(left + granted.load(Relaxed), u64::from(DEPTH), "{key}");
+    }
+    assert_eq!(u64::from(u32::MAX) - service.peek().tokens, both);
+    assert!(clients.overflowed() > 0, "too few keys came");
 }
