@@ -39,7 +39,7 @@ impl Registration {
         let Some((node, callback)) = self.live.take() else {
             return false;
         };
-        Callback::stop(&callback, &node)
+        Callback::stop(callback, &node)
     }
 }
 

@@ -165,6 +165,8 @@ impl Alarm for Timer {
             .is_ready()
         {
             waker.wake();
+            // What a task spawns last is run by its worker, after it; what it spawned before is for any of them.
+            bell.0.spawn(async {});
         }
     }
 
@@ -179,6 +181,7 @@ struct Bell(Handle);
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
+        // The alarm may be locked here; whoever locks the table locks nothing else.
         let drivers = DRIVERS.lock().unwrap_or_else(PoisonError::into_inner);
         let driver = drivers.get(&self.0.id()).map(Arc::clone);
         drop(drivers);

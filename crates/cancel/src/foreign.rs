@@ -8,6 +8,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use evenkeel_sync::Arc;
+
 use crate::list::List;
 use crate::node::Node;
 use crate::wait::Callback;
@@ -17,6 +19,8 @@ pub(crate) enum Job {
     Call(List),
     /// Frees a node whose parents were taken.
     Free(Box<Node>),
+    /// Drops a callback that was stopped, with all that it owns.
+    Drop(Arc<Callback>),
 }
 
 evenkeel_sync::thread_local! {
@@ -68,6 +72,7 @@ impl Job {
                 }
             }
             Self::Free(node) => drop(node),
+            Self::Drop(callback) => shielded(move || drop(callback)),
         }
     }
 }

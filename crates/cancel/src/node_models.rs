@@ -407,3 +407,56 @@ fn callback_late() {
         assert_eq!(calls.load(Ordering::Relaxed), 1);
     });
 }
+
+#[test]
+fn any_drop_cancel() {
+    model("any_drop_cancel", Some(2), || {
+        let (a, b) = (Source::new(), Source::new());
+        let child = settled(&Token::any([&a, &b]));
+        let dropper = thread::spawn(move || drop(child));
+        let other = thread::spawn(move || a.cancel(Cause::User));
+        b.cancel(Cause::Failed);
+        other.join().unwrap();
+        dropper.join().unwrap();
+    });
+}
+
+#[test]
+fn settle_loser() {
+    model("settle_loser", Some(2), || {
+        let root = Source::new();
+        let child = root.child().child();
+        let (node, token, other) = (child.0.clone(), child.token(), root.clone());
+        let settler = thread::spawn(move || drop(node.settle()));
+        let second = thread::spawn(move || {
+            other.cancel(Cause::User);
+            assert!(token.is_cancelled(), "the second call returned");
+        });
+        root.cancel(Cause::Shutdown);
+        assert!(child.is_cancelled(), "the first call returned");
+        let cause = child.cause();
+        second.join().unwrap();
+        settler.join().unwrap();
+        assert_eq!(child.cause(), cause);
+    });
+}
+
+#[test]
+fn callbacks_cancel_each_other() {
+    model("callbacks_cancel_each_other", Some(3), || {
+        let (a, b) = (Source::new(), Source::new());
+        let calls = Arc::new(AtomicUsize::new(0));
+        for (from, to) in [(&a, &b), (&b, &a)] {
+            let (to, calls) = (to.clone(), Arc::clone(&calls));
+            let call = move |_| {
+                to.cancel(Cause::User);
+                calls.fetch_add(1, Ordering::Relaxed);
+            };
+            from.on_cancel(call).keep();
+        }
+        let other = thread::spawn(move || b.cancel(Cause::User));
+        a.cancel(Cause::User);
+        other.join().unwrap();
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
+    });
+}

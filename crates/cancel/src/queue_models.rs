@@ -5,13 +5,14 @@ use std::task::{Poll, Waker};
 
 use evenkeel_sync::{Arc, Mutex, block_on, model, thread};
 
+use crate::Cause;
 use crate::counted::NodeRef;
 use crate::deadline::Deadline;
 use crate::node::Node;
 use crate::queue::{Alarm, Queue, Tick, Timed};
-use crate::sweep::BATCH;
+use crate::sweep::{BATCH, cancel};
 use crate::up::{Ext, Up};
-use crate::word::DECIDED;
+use crate::word::{DECIDED, Packed};
 
 /// Two times that come, one after the other, when they are [told](Bell::pass) to; later ones never do.
 const SOON: Tick = 5;
@@ -190,5 +191,21 @@ fn batches_drive() {
         let driver = thread::spawn(move || drive(&driven, &bell, &nodes));
         assert!(late.enqueue());
         driver.join().unwrap();
+    });
+}
+
+#[test]
+fn parent_drop_close() {
+    model("parent_drop_close", Some(2), || {
+        let (queue, _) = queue();
+        let node = timed(&queue, SOON);
+        assert!(node.enqueue());
+        let _ = node.settle();
+        let parent = node.up.timed().unwrap().parent.clone();
+        let closer = thread::spawn(move || queue.close());
+        let dropper = thread::spawn(move || drop(node));
+        cancel(&parent, Packed::new(Cause::User));
+        closer.join().unwrap();
+        dropper.join().unwrap();
     });
 }

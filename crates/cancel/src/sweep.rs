@@ -154,6 +154,7 @@ fn mark(child: &Node, parent: &Node, batch: &mut Batch) -> Marked {
 
 /// What was taken out of the lists and is still to be told.
 struct Batch {
+    /// None for a callback.
     wakers: [Option<Waker>; BATCH],
     taken: usize,
     /// Callbacks, which nobody else finds any more: this list has no lock.
@@ -174,22 +175,19 @@ impl Batch {
         if self.taken == BATCH {
             return false;
         }
-        if entry.kind() == Kind::Waiter {
-            // SAFETY: it is in the list, so it lives, and the lock is held.
-            let waker = unsafe {
-                list.unlink(entry);
+        // SAFETY: it is in the list, so it lives, and the lock is held; `claim` makes a callback ours, so that it may be in our
+        // list.
+        self.wakers[self.taken] = unsafe {
+            list.unlink(entry);
+            if entry.kind() == Kind::Waiter {
                 (*entry.owner::<Waiter>()).take()
-            };
-            self.wakers[self.taken] = waker;
-            self.taken += 1;
-        } else {
-            // SAFETY: as above; `claim` makes it ours, so that it may be in our list.
-            unsafe {
-                list.unlink(entry);
+            } else {
                 (*entry.owner::<Callback>()).claim(node.own_cause());
                 self.callbacks.push(entry);
+                None
             }
-        }
+        };
+        self.taken += 1;
         true
     }
 

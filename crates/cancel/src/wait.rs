@@ -9,7 +9,7 @@ use evenkeel_sync::{Arc, UnsafeCell};
 
 use crate::Cause;
 use crate::counted::NodeRef;
-use crate::foreign;
+use crate::foreign::{self, Job};
 use crate::list::{Entry, Kind, Link};
 
 /// The entry of a future; a part of the future itself.
@@ -201,8 +201,8 @@ impl Callback {
     }
 
     /// Takes it out of the node's list; false if a canceller has done so before.
-    pub(crate) fn stop(this: &Arc<Self>, node: &NodeRef) -> bool {
-        let entry = Entry::new(Arc::as_ptr(this), Kind::Callback);
+    pub(crate) fn stop(this: Arc<Self>, node: &NodeRef) -> bool {
+        let entry = Entry::new(Arc::as_ptr(&this), Kind::Callback);
         let mut list = node.list.lock();
         // SAFETY: under the lock.
         let claimed = this.claimed.with(|claimed| unsafe { (*claimed).is_some() });
@@ -215,6 +215,7 @@ impl Callback {
         if linked {
             // SAFETY: it was in the list, and the list's count is ours now.
             drop(unsafe { Self::from_entry(entry) });
+            foreign::run(Job::Drop(this));
         }
         linked
     }

@@ -50,6 +50,23 @@ fn callbacks_that_own_the_next_source_need_no_stack() {
 }
 
 #[test]
+fn callbacks_that_own_the_next_registration_need_no_stack() {
+    on_a_small_stack(|| {
+        let source = Source::new();
+        let mut registration = source.on_cancel(drop);
+        for _ in 0..DEEP {
+            let next = registration;
+            registration = source.on_cancel(move |_| drop(next));
+        }
+        drop(registration);
+        assert!(
+            source.cancel(Cause::User),
+            "nothing is left that could panic"
+        );
+    });
+}
+
+#[test]
 fn guards_in_callbacks_need_no_stack() {
     on_a_small_stack(|| {
         let last = Source::new();
