@@ -84,8 +84,8 @@ pub enum Overflow {
 /// The bucket of one key in a [`Keyed`], to wait for it, or to acquire it with others as an [`All`](crate::All). Clones
 /// share it.
 ///
-/// While it or a clone is alive, or an `All` that was made of it, the key keeps its place, full or not. It takes some 400
-/// bytes besides.
+/// While it or a clone is alive, or an `All` that was made of it, the key keeps its place, full or not; a forgotten one for
+/// good. It takes some 400 bytes besides.
 #[derive(Clone)]
 pub struct Key(Arc<Pin>);
 

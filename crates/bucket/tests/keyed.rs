@@ -263,7 +263,8 @@ enum Act {
     LetGo,
 }
 
-fn acts() -> impl Strategy<Value = Vec<(u64, u64, Act)>> {
+/// Pauses in nanoseconds, keys, and what is done to them.
+fn acts(keys: u64, most: usize, pause: u64) -> impl Strategy<Value = Vec<(u64, u64, Act)>> {
     let act = prop_oneof![
         4 => (0..4_u64).prop_map(Act::Take),
         1 => (0..4_u64).prop_map(Act::Refund),
@@ -271,50 +272,78 @@ fn acts() -> impl Strategy<Value = Vec<(u64, u64, Act)>> {
         1 => Just(Act::Hold),
         1 => Just(Act::LetGo),
     ];
-    prop::collection::vec((0..400_000_000_u64, 0..40_u64, act), 1..300)
+    prop::collection::vec((0..pause, 0..keys, act), 1..most)
+}
+
+/// Does the same to a table of 128 places that refuses when it is full, and to as many buckets as there are keys. A key that finds no
+/// place must be one whose bucket is full.
+async fn compare(acts: Vec<(u64, u64, Act)>) -> Result<u64, TestCaseError> {
+    let (rate, depth) = (Rate::per(3, SECOND), 4);
+    let table = Keyed::<u64>::new(rate, depth, 0).when_full(Overflow::Deny);
+    let mut buckets = HashMap::new();
+    let all = [(); 2].map(|()| Bucket::new(Rate::per(50, SECOND), 50));
+    let mut held = Vec::new();
+    for (pause, key, act) in acts {
+        advance(Duration::from_nanos(pause)).await;
+        let bucket = buckets
+            .entry(key)
+            .or_insert_with(|| Bucket::new(rate, depth));
+        let before = table.overflowed();
+        let answers = match act {
+            Act::Take(n) => {
+                let ours = table.try_acquire(&key, n);
+                (table.overflowed() == before).then(|| (ours, bucket.try_acquire(n)))
+            }
+            Act::TakeBoth(n) => table.key(&key).ok().map(|key| {
+                let ours = All::new([key]).and(&all[0]).try_acquire(n);
+                (ours, All::new([&*bucket]).and(&all[1]).try_acquire(n))
+            }),
+            Act::Refund(n) => {
+                table.refund(&key, n);
+                bucket.refund(n);
+                None
+            }
+            Act::Hold => {
+                held.extend(table.key(&key));
+                None
+            }
+            Act::LetGo => {
+                held.pop();
+                None
+            }
+        };
+        if let Some((ours, theirs)) = answers {
+            prop_assert_eq!(ours.as_ref().ok(), theirs.as_ref().ok());
+            let refusals = [ours, theirs].map(|one| one.err().map(|denied| denied.refusal()));
+            prop_assert_eq!(refusals[0], refusals[1]);
+        }
+        if table.overflowed() > before {
+            prop_assert_eq!(bucket.peek().full, Some(Duration::ZERO));
+        }
+        prop_assert_eq!(table.peek(&key), bucket.peek());
+    }
+    Ok(table.overflowed())
+}
+
+fn paused<R>(test: impl Future<Output = R>) -> R {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(test)
 }
 
 proptest! {
-    /// In a table that has room, whatever is held meanwhile.
+    #![proptest_config(ProptestConfig::with_cases(80))]
+
     #[test]
-    fn a_table_is_as_many_buckets(acts in acts()) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            let (rate, depth) = (Rate::per(3, SECOND), 4);
-            let table = Keyed::<u64>::new(rate, depth, 40).when_full(Overflow::Deny);
-            let mut buckets = HashMap::new();
-            let all = [(); 2].map(|()| Bucket::new(Rate::per(50, SECOND), 50));
-            let mut held = Vec::new();
-            for (pause, key, act) in acts {
-                advance(Duration::from_nanos(pause)).await;
-                let bucket = buckets.entry(key).or_insert_with(|| Bucket::new(rate, depth));
-                match act {
-                    Act::Take(n) => {
-                        let (ours, theirs) = (table.try_acquire(&key, n), bucket.try_acquire(n));
-                        prop_assert_eq!(ours.clone().ok(), theirs.clone().ok());
-                        let refusals = [ours, theirs].map(|one| one.err().map(|it| it.refusal()));
-                        prop_assert_eq!(refusals[0], refusals[1]);
-                    }
-                    Act::Refund(n) => {
-                        table.refund(&key, n);
-                        bucket.refund(n);
-                    }
-                    Act::TakeBoth(n) => {
-                        let ours = All::new([table.key(&key).unwrap()]).and(&all[0]);
-                        let theirs = All::new([bucket.clone()]).and(&all[1]);
-                        prop_assert_eq!(ours.try_acquire(n).ok(), theirs.try_acquire(n).ok());
-                    }
-                    Act::Hold => held.push(table.key(&key).unwrap()),
-                    Act::LetGo => drop(held.pop()),
-                }
-                prop_assert_eq!(table.peek(&key), bucket.peek());
-            }
-            prop_assert_eq!(table.overflowed(), 0);
-            Ok(())
-        })?;
+    fn a_table_with_room_is_as_many_buckets(acts in acts(40, 300, 400_000_000)) {
+        prop_assert_eq!(paused(compare(acts))?, 0);
+    }
+
+    #[test]
+    fn a_full_table_that_refuses_forgets_nobody(acts in acts(1_000, 2_000, 2_000_000)) {
+        paused(compare(acts))?;
     }
 }
