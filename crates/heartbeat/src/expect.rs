@@ -99,8 +99,9 @@ pub(crate) struct Timing {
     pub(crate) expect: Expect,
     /// From scan to scan: a twelfth of the timeout.
     pub(crate) period: Duration,
-    /// What a scan may add to the witnessed time at most, however long ago the last one was.
-    pub(crate) allowance: Duration,
+    /// What a scan may add to the witnessed time at most, and so what a handle may not know of yet: two periods, the
+    /// second for a scan that is late, less what its timer takes.
+    allowance: Duration,
     /// Nanoseconds.
     witnessed: AtomicU64,
     /// Which blocks of the class have a free slot. Locked while a slot is taken or given back.
@@ -121,7 +122,7 @@ impl Timing {
         Ok(Self {
             expect,
             period,
-            allowance: period.saturating_add(GRAIN),
+            allowance: period.saturating_mul(2) - GRAIN,
             witnessed: AtomicU64::new(0),
             open: Mutex::default(),
             record: Mutex::default(),

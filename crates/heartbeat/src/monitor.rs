@@ -123,9 +123,9 @@ impl Drop for Keep {
 
 /// Watches any number of pulses from one task with one timer.
 ///
-/// The time of a silence is what the monitor has witnessed: it looks twelve times a timeout, and each look adds a twelfth at
-/// most, however long ago the last one was. One that comes late by more than that adds none, nor does the one after it.
-/// So a stopped process, a suspended machine or a starved runtime holds no silence against the workers, and a hang is
+/// The time of a silence is what the monitor has witnessed: it looks twelve times a timeout, and each look counts once,
+/// however long ago the last one was. One that comes late by more than a twelfth counts for nothing, nor does the one
+/// after it. So a stopped process, a suspended machine or a starved runtime holds no silence against the workers, and a hang is
 /// found all the same. While it is as late as that it says so, as [`Stalled`](Health::Stalled) under
 /// [`PulseId::MONITOR`].
 ///

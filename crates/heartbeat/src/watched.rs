@@ -72,8 +72,8 @@ impl Watched {
     /// Units nest. A unit within a unit may be shorter than what is left of the outer one, not longer, and when it ends
     /// the outer limit stands where it stood.
     ///
-    /// A limit is never short, and as long as the monitor runs in time it is exact to a sixth of the class's timeout and
-    /// 2 ms.
+    /// A limit is never short, and exact to a quarter of the class's timeout; to a third where the monitor is at the end of
+    /// what is still in time.
     pub fn unit(&self, limit: impl Into<Option<Duration>>) -> Unit<'_> {
         let timing = &self.block.timing;
         self.enter(timing.limit(limit.into().unwrap_or(timing.expect.unit)))
