@@ -298,7 +298,8 @@ impl fmt::Debug for Monitor {
 
 /// Pulses of which a [`Monitor`] expects the same, made by [`Monitor::class`].
 ///
-/// A handful of classes is cheap; a class for each pulse is not, since each is scanned apart.
+/// A handful of classes is cheap; a class for each pulse is not, since each is scanned apart, for as long as there is the
+/// monitor.
 #[derive(Clone)]
 pub struct Class {
     monitor: Monitor,

@@ -19,16 +19,26 @@ pub struct Quality {
     pub watched: Duration,
     /// Alarms raised.
     pub alarms: u64,
+    /// Those of them that a limit raised, of a unit or of the start, and not silence.
+    pub overruns: u64,
     /// Alarms taken back.
     pub mistakes: u64,
     /// The time from those alarms until they were taken back, summed.
     pub mistaken: Duration,
-    /// The time from the last beat to the alarm (T_D), to a twelfth of the timeout: the longest there was. Alarms that
-    /// a limit raised are not in it.
+    /// The time from the last beat to the alarm, to a twelfth of the timeout, summed over the alarms that silence raised.
+    pub detected: Duration,
+    /// The longest of these times.
     pub detection_max: Duration,
 }
 
 impl Quality {
+    /// E(T_D): the time from the last beat to the alarm; zero if silence raised none.
+    #[must_use]
+    pub fn detection_time(&self) -> Duration {
+        let silences = self.alarms - self.overruns;
+        self.detected.div_f64(silences.max(1) as f64)
+    }
+
     /// λ_M: mistakes per second and pulse.
     #[must_use]
     pub fn mistake_rate(&self) -> f64 {
@@ -81,9 +91,12 @@ impl Record {
 
     /// An alarm, and how long after the last beat, if not by a limit.
     pub(crate) fn alarm(&mut self, at: PulseId, now: Instant, detection: Option<Duration>) {
-        self.quality.alarms += 1;
+        let quality = &mut self.quality;
+        quality.alarms += 1;
+        quality.overruns += u64::from(detection.is_none());
         let detection = detection.unwrap_or_default();
-        self.quality.detection_max = self.quality.detection_max.max(detection);
+        quality.detected = quality.detected.saturating_add(detection);
+        quality.detection_max = quality.detection_max.max(detection);
         self.alarms.insert(at, now);
     }
 
