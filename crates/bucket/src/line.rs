@@ -9,9 +9,10 @@
 //! - A line is changed under its mutex. A waiter that stands in several takes their mutexes in the order of ids.
 //! - While somebody is in line, the counter's `QUEUED` bit sends newcomers to the end of it; it is set before the waiter
 //!   that set it looks at the counter for the last time, so a refund comes before that look or sees the bit and wakes.
-//! - Whoever leaves the head, granted or not, wakes the next. Everybody also has a timer, at the latest at the moment
-//!   by which all before it should have been served; so a chain of wake-ups that ends at a waiter nobody polls any more
-//!   goes on: the one whose timer fires passes over a head that has been due for `GRACE`. Who was passed over finds
+//! - Whoever leaves the head, granted or not, wakes the next. Everybody also has a timer, `GRACE` after the moment by
+//!   which all before it should have been served; so a chain of wake-ups that ends at a waiter nobody polls any more
+//!   goes on. The one whose timer fires calls a head that has been due for `GRACE`, since that one's timer may not have
+//!   been kept up, and passes over a head that has not come for so long after it was called. Who was passed over finds
 //!   itself without a place when it is polled again, and takes it again by its old ticket.
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ use crate::{Level, Rate};
 /// A waiter's lateness up to this is made good, in nanoseconds: tokio's timer ticks in milliseconds.
 pub(crate) const LATE: u64 = 3_000_000;
 
-/// A head that has been due for so long without taking is passed over.
+/// A head that has been due for so long without taking is called, and passed over if it does not come for as long again.
 pub(crate) const GRACE: u64 = 3_000_000;
 
 /// A counter and its line.
@@ -75,11 +76,12 @@ impl After {
 }
 
 #[derive(Debug)]
-pub(crate) struct Place {
+struct Place {
     n: u64,
     waker: Arc<Waker>,
-    /// When it will come by itself, or was woken to come.
-    pub(crate) until: u64,
+    /// When it will come by itself, or was called to come.
+    until: u64,
+    called: bool,
 }
 
 impl Counted for Arc<Gate> {
@@ -122,7 +124,7 @@ impl Gate {
         self.counter.replan(Scale::new(rate, depth), now);
         line.refunded = line.refunded.max(now);
         for place in line.waiting.values_mut() {
-            place.until = now;
+            (place.until, place.called) = (now, true);
             after.wake.push(Arc::clone(&place.waker));
         }
         drop(line);
@@ -182,8 +184,9 @@ impl Line {
     /// The head, which is expected to come from now on.
     fn call_head(&mut self, now: u64) -> Option<Arc<Waker>> {
         let mut head = self.waiting.first_entry()?;
-        head.get_mut().until = now;
-        Some(Arc::clone(&head.get().waker))
+        let place = head.get_mut();
+        (place.until, place.called) = (now, true);
+        Some(Arc::clone(&place.waker))
     }
 
     pub(crate) fn ahead_of(&self, ticket: u64) -> u128 {
@@ -197,7 +200,7 @@ impl Line {
         }
     }
 
-    pub(crate) fn head_before(&self, ticket: u64) -> Option<(u64, &Place)> {
+    fn head_before(&self, ticket: u64) -> Option<(u64, &Place)> {
         let (&head, place) = self.waiting.first_key_value()?;
         (head < ticket).then_some((head, place))
     }
@@ -205,6 +208,34 @@ impl Line {
     /// When `ticket` was to come, if it stands here.
     pub(crate) fn expected(&self, ticket: u64) -> Option<u64> {
         self.waiting.get(&ticket).map(|place| place.until)
+    }
+
+    /// If there is a head before `ticket`: when its time is up.
+    pub(crate) fn patience(&self, ticket: u64) -> Option<u64> {
+        let (_, head) = self.head_before(ticket)?;
+        Some(head.until.saturating_add(GRACE))
+    }
+
+    /// Whether somebody stands before `ticket`, after those whose time is up have been called, or passed over.
+    pub(crate) fn is_behind(
+        &mut self,
+        ticket: u64,
+        counter: &Counter,
+        now: u64,
+        after: &mut After,
+    ) -> bool {
+        while let Some((head, at)) = self.head_before(ticket) {
+            if at.until.saturating_add(GRACE) > now {
+                return true;
+            }
+            if at.called {
+                self.leave(head, counter, now, after);
+            } else {
+                let head = self.call_head(now);
+                after.wake.extend(head);
+            }
+        }
+        false
     }
 
     pub(crate) fn holds(&self, ticket: u64) -> bool {
@@ -220,8 +251,13 @@ impl Line {
             counter.set_queued(true);
         }
         self.total += u128::from(n);
-        let (waker, until) = (Arc::clone(waker), u64::MAX);
-        self.waiting.insert(ticket, Place { n, waker, until });
+        let place = Place {
+            n,
+            waker: Arc::clone(waker),
+            until: u64::MAX,
+            called: false,
+        };
+        self.waiting.insert(ticket, place);
     }
 
     /// Notes when `ticket` will come by itself, if it stands here, and how to call it before.
@@ -235,7 +271,7 @@ impl Line {
         let Some(at) = self.waiting.get_mut(&ticket) else {
             return;
         };
-        at.until = until;
+        (at.until, at.called) = (until, false);
         if !Arc::ptr_eq(&at.waker, waker) {
             let old = std::mem::replace(&mut at.waker, Arc::clone(waker));
             after.gone.push(old);

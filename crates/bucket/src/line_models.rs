@@ -22,9 +22,13 @@ fn empty(id: u64, depth: u32) -> Arc<Gate> {
 
 /// Waits without a timer, so that a lost wake-up is a deadlock.
 fn wait(gates: &[Arc<Gate>], ticket: u64) {
+    wait_at(gates, ticket, 0);
+}
+
+fn wait_at(gates: &[Arc<Gate>], ticket: u64, now: u64) {
     let strict: Vec<u32> = (0..).take(gates.len()).collect();
     let mut waiter = Waiter::new(gates, &strict, ticket, 1);
-    block_on(poll_fn(|cx| match waiter.poll(0, None, cx.waker()) {
+    block_on(poll_fn(|cx| match waiter.poll(now, None, cx.waker()) {
         Step::Granted(_) => Poll::Ready(()),
         Step::Wait(_) => Poll::Pending,
         refused => panic!("{refused:?}"),
@@ -62,6 +66,31 @@ fn cancel_head() {
         gate.refund(2, 0);
         head.join().unwrap();
         next.join().unwrap();
+    });
+}
+
+/// The head's timer is not kept up: it is called by whoever finds it overdue before it is passed over, and keeps its turn.
+#[test]
+fn call_overdue_head() {
+    const LATER: u64 = 3_000_000_000;
+    model("call_overdue_head", None, || {
+        let gates = [empty(0, 2)];
+        let mut head = Waiter::new(&gates, &[0], 0, 1);
+        let mut next = None;
+        block_on(poll_fn(|cx| {
+            let now = if next.is_some() { LATER } else { 0 };
+            let step = head.poll(now, None, cx.waker());
+            next.get_or_insert_with(|| {
+                let gate = Arc::clone(&gates[0]);
+                thread::spawn(move || wait_at(&[gate], 1, LATER))
+            });
+            match step {
+                Step::Granted(_) => Poll::Ready(()),
+                Step::Wait(_) => Poll::Pending,
+                refused => panic!("{refused:?}"),
+            }
+        }));
+        next.unwrap().join().unwrap();
     });
 }
 

@@ -88,7 +88,7 @@ impl<'a> Set<'a> {
     fn result(self, n: u64, step: Step) -> Result<Grant, Denied> {
         match step {
             Step::Granted(granted) => Ok(grant(n, granted)),
-            Step::Refused(at, Short::Until(_) | Short::Queued) => {
+            Step::Refused(at, Short::Queued) => {
                 Err(refuse(&self.names[at], Refusal::DeadlineTooSoon))
             }
             Step::Refused(at, _) => Err(refuse(&self.names[at], Refusal::Never)),

@@ -91,11 +91,10 @@ impl<'a> Waiter<'a> {
                 Err(refused) => refused,
             };
             let held = lines[place].holds(self.ticket);
-            let due = self.due(&lines, short);
-            if by.is_some_and(|by| due.is_none_or(|due| due > by)) {
-                break Step::Refused(place, due.map_or(Short::Queued, Short::Until));
+            if by.is_some_and(|by| !self.in_time(&lines, short, by)) {
+                break Step::Refused(place, Short::Queued);
             }
-            let until = self.timer(&lines, due);
+            let until = self.timer(&lines, short);
             self.stand(place, &mut lines, until, &waker, &mut after);
             // The first time round others could still take from this bucket or give back unnoticed.
             if held {
@@ -139,11 +138,9 @@ impl<'a> Waiter<'a> {
         after: &mut After,
     ) -> Result<Granted, (usize, Short)> {
         for (place, line) in lines.iter_mut().enumerate() {
-            while let Some((head, at)) = line.head_before(self.ticket) {
-                if at.until.saturating_add(GRACE) > self.now {
-                    return Err((place, Short::Queued));
-                }
-                line.leave(head, &self.gates[place].counter, self.now, after);
+            let counter = &self.gates[place].counter;
+            if line.is_behind(self.ticket, counter, self.now, after) {
+                return Err((place, Short::Queued));
             }
         }
         let refunded = lines.iter().map(|line| line.refunded).max().unwrap_or(0);
@@ -162,27 +159,44 @@ impl<'a> Waiter<'a> {
         take_all(self.gates, self.strict, &ask)
     }
 
-    /// The moment at which all lines have come to this waiter, if nobody leaves and nothing is given back.
-    fn due(&self, lines: &[MutexGuard<'_, Line>], short: Short) -> Option<u64> {
+    /// Whether all lines will have come to this waiter by then, if nobody leaves and nothing is given back.
+    fn in_time(&self, lines: &[MutexGuard<'_, Line>], short: Short, by: u64) -> bool {
+        let due = self.latest(lines, short, |gate, ahead| {
+            gate.due_after(ahead, self.n, self.now)
+        });
+        self.now < by && due.is_some_and(|due| due <= by)
+    }
+
+    /// When to come back unasked: where it is next, when there is enough; where others are before it, when these should have
+    /// been served and have had time to say so. Not before a head that does not come may be called or passed over.
+    fn timer(&self, lines: &[MutexGuard<'_, Line>], short: Short) -> Option<u64> {
+        let turn = self.latest(lines, short, |gate, ahead| {
+            if ahead == 0 {
+                return gate.due_after(0, self.n, self.now);
+            }
+            let served = gate.due_after(ahead, 0, self.now)?;
+            Some(served.saturating_add(GRACE))
+        });
+        let patience = lines.iter().filter_map(|line| line.patience(self.ticket));
+        turn.max(patience.max()).filter(|&until| until != u64::MAX)
+    }
+
+    /// The latest of what `when` says of each gate and the tokens that are asked for before this waiter.
+    fn latest(
+        &self,
+        lines: &[MutexGuard<'_, Line>],
+        short: Short,
+        when: impl Fn(&Gate, u128) -> Option<u64>,
+    ) -> Option<u64> {
         let mut latest = match short {
             Short::Until(due) => due,
             Short::Queued => self.now,
             Short::Never | Short::TooDeep => return None,
         };
         for (gate, line) in self.gates.iter().zip(lines) {
-            let ahead = line.ahead_of(self.ticket);
-            latest = latest.max(gate.due_after(ahead, self.n, self.now)?);
+            latest = latest.max(when(gate, line.ahead_of(self.ticket))?);
         }
         Some(latest)
-    }
-
-    /// When to come back unasked: when it is due, but not before a head that does not come may be passed over.
-    fn timer(&self, lines: &[MutexGuard<'_, Line>], due: Option<u64>) -> Option<u64> {
-        let heads = lines
-            .iter()
-            .filter_map(|line| line.head_before(self.ticket));
-        let patience = heads.map(|(_, head)| head.until.saturating_add(GRACE));
-        due.max(patience.max()).filter(|&until| until != u64::MAX)
     }
 
     /// Takes a place in one more line, and tells all in which it stands when it will come.
