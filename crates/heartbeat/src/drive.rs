@@ -26,8 +26,10 @@ struct Drive {
     at: usize,
     /// The last scan came late, or took so long that the next one would.
     late: bool,
-    /// It was not counted, since it came late or the runtime of its pulses had no time; the next one is not either.
-    deaf: bool,
+    /// A scan came late, or the runtime of its pulses had no time, and the next that is in time is not counted either;
+    /// or was not, and nothing has been counted since. Where every other scan is late, something must.
+    grace: bool,
+    graced: bool,
 }
 
 impl Drive {
@@ -39,7 +41,8 @@ impl Drive {
             since: [None; TICKS],
             at: 0,
             late: false,
-            deaf: false,
+            grace: false,
+            graced: false,
         }
     }
 
@@ -57,7 +60,12 @@ impl Drive {
         // ORDERING: Relaxed: a beat publishes nothing.
         let heard = |canary: &Arc<AtomicBool>| canary.swap(false, Ordering::Relaxed);
         let deaf = late(now) || !self.class.canary.as_ref().is_none_or(heard);
-        let counted = !deaf && !self.deaf;
+        let counted = !deaf && !self.grace;
+        if deaf {
+            self.grace |= !self.graced;
+        } else {
+            self.graced = std::mem::take(&mut self.grace);
+        }
         // From the end of the last scan, so that what a handle read during it counts in its favour.
         let passed = self
             .end
@@ -98,7 +106,6 @@ impl Drive {
         let end = Instant::now();
         self.end = Some(end);
         self.late = late(end);
-        self.deaf = deaf;
         self.due = after(if self.late { end } else { self.due }, timing.period);
     }
 }

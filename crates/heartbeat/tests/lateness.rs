@@ -106,6 +106,33 @@ async fn a_monitor_that_is_always_late_is_stalled_and_accuses_nobody() {
     assert!(since.elapsed() <= within * 5 / 4 + within / 6);
 }
 
+/// However many scans are late, what is in time counts: a hang is found.
+#[tokio::test(start_paused = true)]
+async fn a_hang_is_found_though_every_other_scan_is_late() {
+    let within = Duration::from_secs(2);
+    let monitor = Monitor::new();
+    let mut changes = monitor.changes();
+    let class = monitor.class(Expect::within(within)).unwrap();
+    let pulse = class.register("hangs");
+    pulse.beat();
+    let mut stalled = 0;
+    for _ in 0..60 {
+        for jump in [
+            within / 6 + within / 24,
+            within / 12 + Duration::from_millis(2),
+        ] {
+            advance(jump).await;
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+        }
+        while let Some(change) = changes.try_next() {
+            stalled += u32::from(change.health == Health::Stalled);
+        }
+    }
+    assert!(stalled >= 50, "every other scan was late, {stalled}");
+    assert_eq!(pulse.health(), Health::Silent);
+}
+
 /// After a stop many scans are overdue. One is made up for, and it counts for nothing.
 #[tokio::test(start_paused = true)]
 async fn overdue_scans_are_one_scan() {
