@@ -60,10 +60,10 @@ use crate::{Bucket, Denied, Grant, Level, Limiter, Rate, Refusal, time};
 /// # Ok::<(), evenkeel_bucket::Denied>(())
 /// ```
 pub struct Keyed<K: ?Sized, S = RandomState> {
-    table: Arc<Table>,
+    pub(crate) table: Arc<Table>,
     hasher: S,
     overflow: Overflow,
-    name: Name,
+    pub(crate) name: Name,
     keys: PhantomData<fn(&K)>,
 }
 

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod all;
 mod bucket;
@@ -6,6 +7,9 @@ mod counter;
 #[cfg(all(test, loom))]
 mod counter_models;
 mod denied;
+#[cfg(feature = "headers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "headers")))]
+pub mod headers;
 mod keyed;
 #[cfg(feature = "errors")]
 mod known;

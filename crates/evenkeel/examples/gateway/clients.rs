@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use evenkeel::bucket::{All, Bucket, Denied, Keyed, Level, Rate};
+use evenkeel::bucket::headers::Quotas;
+use evenkeel::bucket::{All, Bucket, Denied, Keyed, Rate};
 
 use crate::config::{Clients, Limit};
 
@@ -13,14 +14,6 @@ use crate::config::{Clients, Limit};
 pub(crate) struct Limits {
     gateway: Bucket,
     clients: Keyed<str>,
-}
-
-/// How a limit stands.
-pub(crate) struct Told<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) rate: Rate,
-    pub(crate) depth: u32,
-    pub(crate) level: Level,
 }
 
 impl Limits {
@@ -38,22 +31,8 @@ impl Limits {
     }
 
     /// How both stand for the client of that name.
-    pub(crate) fn told(&self, client: &str) -> [Told<'_>; 2] {
-        let Self { gateway, clients } = self;
-        [
-            Told {
-                name: clients.name(),
-                rate: clients.rate(),
-                depth: clients.depth(),
-                level: clients.peek(client),
-            },
-            Told {
-                name: gateway.name(),
-                rate: gateway.rate(),
-                depth: gateway.depth(),
-                level: gateway.peek(),
-            },
-        ]
+    pub(crate) fn told(&self, client: &str) -> Quotas {
+        Quotas::of_key(&self.clients, client).and(Quotas::of(&self.gateway))
     }
 }
 
@@ -93,8 +72,8 @@ mod tests {
         let limits = limits(1, 5, 10);
         assert!(limits.admit("a").is_ok());
         assert_eq!(limits.admit("b").unwrap_err().by(), "gateway");
-        let left = limits.told("b").map(|told| told.level.tokens);
-        assert_eq!(left, [5, 0]);
+        let told = limits.told("b").rate_limit().unwrap();
+        assert_eq!(told, "\"client\";r=5, \"gateway\";r=0");
     }
 
     #[test]

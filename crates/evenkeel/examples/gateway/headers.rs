@@ -3,10 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use evenkeel::bucket::{Bucket, Rate};
+use evenkeel::bucket::headers as limits;
+use evenkeel::bucket::headers::{Quotas, delay_seconds};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-
-use crate::clients::Told;
 
 /// The time left for a request, in whole milliseconds: taken from the client, passed on to the replica.
 pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
@@ -18,8 +17,8 @@ pub(crate) const HERE: HeaderValue = HeaderValue::from_static("1.1 evenkeel");
 pub(crate) const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static(limits::RATE_LIMIT);
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static(limits::RATE_LIMIT_POLICY);
 
 /// Those that speak of one connection and not of the message (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -89,50 +88,26 @@ pub(crate) fn set_timeout(headers: &mut HeaderMap, left: Duration) {
 
 /// `Retry-After` in whole seconds, at least one.
 pub(crate) fn set_retry_after(headers: &mut HeaderMap, wait: Duration) {
-    let seconds = wait.as_nanos().div_ceil(1_000_000_000).max(1);
-    let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
-    headers.insert(header::RETRY_AFTER, seconds.into());
+    headers.insert(header::RETRY_AFTER, delay_seconds(wait).max(1).into());
 }
 
 /// The fields `RateLimit` and `RateLimit-Policy` of the IETF draft, for these limits.
-pub(crate) fn set_rate_limit(headers: &mut HeaderMap, limits: &[Told<'_>]) {
-    let seconds = |time: Duration| time.as_secs_f64().ceil() as u64;
-    let mut states = Vec::new();
-    let mut policies = Vec::new();
-    for limit in limits {
-        let Told {
-            name,
-            rate,
-            depth,
-            level,
-        } = limit;
-        let mut state = format!("\"{name}\";r={}", level.tokens);
-        if let Some(full) = level.full {
-            state += &format!(";t={}", seconds(full));
-        }
-        states.push(state);
-        let mut policy = format!("\"{name}\";q={depth}");
-        if let Some(window) = window(*rate, *depth) {
-            policy += &format!(";w={}", seconds(window).max(1));
-        }
-        policies.push(policy);
-    }
-    for (name, fields) in [(RATE_LIMIT, states), (RATE_LIMIT_POLICY, policies)] {
-        if let Ok(value) = HeaderValue::try_from(fields.join(", ")) {
+pub(crate) fn set_rate_limit(headers: &mut HeaderMap, quotas: &Quotas) {
+    let fields = [
+        (RATE_LIMIT, quotas.rate_limit()),
+        (RATE_LIMIT_POLICY, quotas.policy()),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
             headers.insert(name, value);
         }
     }
 }
 
-/// The time in which a bucket refills from nothing.
-fn window(rate: Rate, depth: u32) -> Option<Duration> {
-    let bucket = Bucket::new(rate, depth);
-    bucket.try_acquire(depth.into()).ok()?;
-    bucket.peek().full
-}
-
 #[cfg(test)]
 mod tests {
+    use evenkeel::bucket::{Bucket, Rate};
+
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -184,14 +159,8 @@ mod tests {
         let client = Bucket::new(Rate::per(2, Duration::from_secs(1)), 10).named("client");
         client.try_acquire(10).unwrap();
         let mut headers = HeaderMap::new();
-        let told = Told {
-            name: client.name(),
-            rate: client.rate(),
-            depth: client.depth(),
-            level: client.peek(),
-        };
-        set_rate_limit(&mut headers, &[told]);
-        assert_eq!(headers[RATE_LIMIT], "\"client\";r=0;t=5");
+        set_rate_limit(&mut headers, &Quotas::of(&client));
+        assert_eq!(headers[RATE_LIMIT], "\"client\";r=0;t=1");
         assert_eq!(headers[RATE_LIMIT_POLICY], "\"client\";q=10;w=5");
         set_retry_after(&mut headers, Duration::from_millis(1001));
         assert_eq!(headers[header::RETRY_AFTER], "2");
