@@ -137,7 +137,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`StartError::NoRuntime`] outside a tokio runtime, and what the setup was refused.
+    /// [`StartError::NoRuntime`] outside a tokio runtime, [`StartError::Timeout`] if that is below 40 milliseconds, and what the setup
+    /// was refused.
     pub fn start(&self) -> Result<Steward, StartError> {
         self.launch(Arc::clone(&self.name), self.parent.clone(), None)
     }
@@ -156,6 +157,8 @@ impl Builder {
         }
         // Not a child of the parent's: wards go in order, and not all at once, when the parent's is cancelled.
         let inner = Inner::new(name, roster, token.detach(), runtime.clone());
+        // Refused here, and not for the first ward.
+        inner.class(self.defaults.timeout, self.defaults.timeout)?;
         if let Some(ctx) = &parent {
             ctx.adopt(&inner);
         }

@@ -5,8 +5,6 @@ use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use evenkeel_heartbeat::ClassError;
-
 use crate::cell::{AnyCell, Cell, Desk, Handle};
 use crate::error::StartError;
 use crate::handle::WardHandle;
@@ -133,10 +131,7 @@ impl<'a, T: Send + 'static, W: Ward<T>> Child<'a, T, W> {
         let class = match self.timeout {
             Some(timeout) => {
                 let start = self.start_within.unwrap_or(timeout);
-                Some(inner.class(timeout, start).map_err(|error| match error {
-                    ClassError::TooShort(timeout) => StartError::Timeout(timeout),
-                    _ => StartError::NoRuntime,
-                })?)
+                Some(inner.class(timeout, start)?)
             }
             None => None,
         };
@@ -146,6 +141,7 @@ impl<'a, T: Send + 'static, W: Ward<T>> Child<'a, T, W> {
                 name: Arc::clone(&self.id),
                 class,
                 timeout: self.timeout,
+                // With the handle that is returned: a ward may publish before it is.
                 outlet: Outlet::new(self.depth),
                 end: OnceLock::new(),
             },
@@ -155,7 +151,7 @@ impl<'a, T: Send + 'static, W: Ward<T>> Child<'a, T, W> {
         let key = inner
             .call(|roster, now, todo| roster.add(Arc::clone(&self.id), self.terms, ward, now, todo))
             .map_err(|refused| match refused {
-                Refused::Closed => StartError::Closed,
+                Refused::Closed => StartError::ShuttingDown,
                 Refused::Full(most) => StartError::Full(most),
                 Refused::Duplicate => StartError::Duplicate(self.id),
             })?;

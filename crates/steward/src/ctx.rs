@@ -98,13 +98,13 @@ impl<T> Ctx<T> {
         Working(self.life.watched.as_ref().map(Watched::parked))
     }
 
-    /// Puts a value into the ward's queue, and waits for room if it is full; it is [parked](Self::parked) meanwhile, for ever if
-    /// nobody has a [`WardHandle`](crate::WardHandle) to read it by.
+    /// Puts a value into the ward's queue, and waits for room if it is full; it is [parked](Self::parked) meanwhile.
     ///
     /// # Errors
     ///
     /// [`Unpublished::Fenced`] with the value if this incarnation no longer speaks for the ward. The check and the
-    /// publication are one step: a value is received or comes back, never both.
+    /// publication are one step: a value is received or comes back, never both. [`Unpublished::NoReader`] if the last
+    /// [`WardHandle`](crate::WardHandle) has gone.
     ///
     /// # Cancel safety
     ///
@@ -122,11 +122,11 @@ impl<T> Ctx<T> {
             };
             match self.cell.desk.outlet.poll_push(self.generation(), it, cx) {
                 Ok(()) => Poll::Ready(Ok(())),
-                Err((it, Refusal::Fenced)) => Poll::Ready(Err(Unpublished::Fenced(it))),
                 Err((it, Refusal::Full)) => {
                     value = Some(it);
                     Poll::Pending
                 }
+                Err(refused) => Poll::Ready(Err(refused.into())),
             }
         })
         .await
@@ -138,11 +138,8 @@ impl<T> Ctx<T> {
     ///
     /// As [`publish`](Self::publish), and [`Unpublished::Full`] with the value if the queue is full.
     pub fn try_publish(&self, value: T) -> Result<(), Unpublished<T>> {
-        match self.cell.desk.outlet.push(self.generation(), value) {
-            Ok(()) => Ok(()),
-            Err((value, Refusal::Fenced)) => Err(Unpublished::Fenced(value)),
-            Err((value, Refusal::Full)) => Err(Unpublished::Full(value)),
-        }
+        let pushed = self.cell.desk.outlet.push(self.generation(), value);
+        pushed.map_err(Unpublished::from)
     }
 
     /// The steward that this incarnation is stops, is fenced and is seen with it.

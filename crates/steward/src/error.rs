@@ -7,6 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::Reason;
+use crate::outlet::Refusal;
 
 /// A ward or a steward was not started.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -17,7 +18,7 @@ pub enum StartError {
     NoRuntime,
     /// The steward is shutting down, or has given up.
     #[error("the steward is shutting down")]
-    Closed,
+    ShuttingDown,
     /// The steward has as many wards as it may.
     #[error("the steward has its maximum of {0} wards")]
     Full(usize),
@@ -55,17 +56,30 @@ pub enum Unpublished<T> {
     /// The queue is full; only [`Ctx::try_publish`](crate::Ctx::try_publish) says so.
     #[error("the queue is full")]
     Full(T),
+    /// The last [`WardHandle`](crate::WardHandle) has gone, by which it could have been read.
+    #[error("nobody has a handle to read it by")]
+    NoReader(T),
+}
+
+impl<T> From<(T, Refusal)> for Unpublished<T> {
+    fn from((value, refusal): (T, Refusal)) -> Self {
+        match refusal {
+            Refusal::Fenced => Self::Fenced(value),
+            Refusal::Full => Self::Full(value),
+            Refusal::NoReader => Self::NoReader(value),
+        }
+    }
 }
 
 impl<T> Unpublished<T> {
     /// The value.
     pub fn into_inner(self) -> T {
         match self {
-            Self::Fenced(value) | Self::Full(value) => value,
+            Self::Fenced(value) | Self::Full(value) | Self::NoReader(value) => value,
         }
     }
 
-    /// Whether it will never be taken.
+    /// Whether another incarnation speaks for the ward now, or none ever will.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         matches!(self, Self::Fenced(_))
@@ -78,6 +92,7 @@ impl<T> fmt::Debug for Unpublished<T> {
         f.write_str(match self {
             Self::Fenced(_) => "Fenced(..)",
             Self::Full(_) => "Full(..)",
+            Self::NoReader(_) => "NoReader(..)",
         })
     }
 }
@@ -97,7 +112,7 @@ mod known {
         fn code(&self) -> Code {
             match self {
                 Self::NoRuntime => Code::new(DOMAIN, "no-runtime", Status::FailedPrecondition),
-                Self::Closed => Code::new(DOMAIN, "closed", Status::Unavailable),
+                Self::ShuttingDown => Code::new(DOMAIN, "shutting-down", Status::Unavailable),
                 Self::Full(_) => Code::new(DOMAIN, "full", Status::ResourceExhausted),
                 Self::Duplicate(_) => Code::new(DOMAIN, "duplicate", Status::AlreadyExists),
                 Self::Timeout(_) => Code::new(DOMAIN, "too-short", Status::InvalidArgument),
@@ -138,12 +153,13 @@ mod known {
             match self {
                 Self::Fenced(_) => Code::new(DOMAIN, "fenced", Status::Aborted),
                 Self::Full(_) => Code::new(DOMAIN, "queue-full", Status::ResourceExhausted),
+                Self::NoReader(_) => Code::new(DOMAIN, "no-reader", Status::FailedPrecondition),
             }
         }
 
         fn retry(&self) -> Retry {
             match self {
-                Self::Fenced(_) => Retry::Never,
+                Self::Fenced(_) | Self::NoReader(_) => Retry::Never,
                 Self::Full(_) => Retry::Backoff,
             }
         }

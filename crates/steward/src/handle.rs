@@ -12,13 +12,15 @@ use crate::status::WardStatus;
 
 /// A ward, as seen by who started it: its status, its end, and what it publishes.
 ///
-/// Cheap to clone. Dropping it leaves the ward alone.
+/// Cheap to clone. Dropping it leaves the ward alone, but with the last one nobody can read what the ward publishes any more, and
+/// [`Ctx::publish`](crate::Ctx::publish) is refused.
 pub struct WardHandle<T = ()> {
     cell: Arc<AnyCell<T>>,
     key: Key,
 }
 
 impl<T> WardHandle<T> {
+    /// It takes the place that the outlet has counted for it.
     pub(crate) fn new(cell: Arc<AnyCell<T>>, key: Key) -> Self {
         Self { cell, key }
     }
@@ -120,7 +122,14 @@ impl<T> WardHandle<T> {
 
 impl<T> Clone for WardHandle<T> {
     fn clone(&self) -> Self {
+        self.cell.desk.outlet.attach();
         Self::new(Arc::clone(&self.cell), self.key)
+    }
+}
+
+impl<T> Drop for WardHandle<T> {
+    fn drop(&mut self) {
+        self.cell.desk.outlet.detach();
     }
 }
 

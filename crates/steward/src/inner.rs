@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::cell::{Handle, Life};
+use crate::error::StartError;
 use crate::event::Reason;
 use crate::events::Teller;
 use crate::roster::{Do, Key, Roster, Stage, Todo};
@@ -60,7 +61,7 @@ impl Inner {
     }
 
     /// The class of pulses with this timeout and start limit.
-    pub(crate) fn class(&self, timeout: Duration, start: Duration) -> Result<Class, ClassError> {
+    pub(crate) fn class(&self, timeout: Duration, start: Duration) -> Result<Class, StartError> {
         let mut classes = self.classes.lock();
         if let Some(class) = classes.get(&(timeout, start)) {
             return Ok(class.clone());
@@ -68,7 +69,11 @@ impl Inner {
         let _on = self.runtime.enter();
         let class = self
             .monitor
-            .class(Expect::within(timeout).start_within(start))?;
+            .class(Expect::within(timeout).start_within(start))
+            .map_err(|error| match error {
+                ClassError::TooShort(timeout) => StartError::Timeout(timeout),
+                _ => StartError::NoRuntime,
+            })?;
         classes.insert((timeout, start), class.clone());
         Ok(class)
     }

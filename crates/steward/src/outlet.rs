@@ -29,6 +29,8 @@ struct Queue<T> {
     /// The newest generation that was ever let in or shut out.
     newest: u32,
     depth: usize,
+    /// By how many handles it may be read; none comes back when the last has gone.
+    handles: u32,
     ended: bool,
     values: VecDeque<T>,
     readers: Vec<Waker>,
@@ -40,15 +42,17 @@ struct Queue<T> {
 pub(crate) enum Refusal {
     Fenced,
     Full,
+    NoReader,
 }
 
 impl<T> Outlet<T> {
-    /// A queue of at most `depth` values; none is let in yet.
+    /// A queue of at most `depth` values, with one handle; none is let in yet.
     pub(crate) fn new(depth: usize) -> Self {
         Self(Mutex::new(Queue {
             within: NOBODY,
             newest: NOBODY,
             depth: depth.max(1),
+            handles: 1,
             ended: false,
             values: VecDeque::new(),
             readers: Vec::new(),
@@ -81,6 +85,24 @@ impl<T> Outlet<T> {
         let shut_out = std::mem::take(&mut queue.writers);
         drop(queue);
         wake(shut_out);
+    }
+
+    /// Another handle.
+    pub(crate) fn attach(&self) {
+        self.0.lock().handles += 1;
+    }
+
+    /// A handle less. With the last one go the values that nobody will read, and who waits for room is told.
+    pub(crate) fn detach(&self) {
+        let mut queue = self.0.lock();
+        queue.handles -= 1;
+        if queue.handles == 0 {
+            let unread = std::mem::take(&mut queue.values);
+            let writers = std::mem::take(&mut queue.writers);
+            drop(queue);
+            drop(unread);
+            wake(writers);
+        }
     }
 
     /// No value will come any more: readers get what is left, then `None`.
@@ -119,6 +141,9 @@ impl<T> Outlet<T> {
         let mut queue = self.0.lock();
         if queue.within != generation {
             return Err((value, Refusal::Fenced));
+        }
+        if queue.handles == 0 {
+            return Err((value, Refusal::NoReader));
         }
         if queue.values.len() >= queue.depth {
             full(&mut queue.writers);

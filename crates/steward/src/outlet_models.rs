@@ -97,3 +97,23 @@ fn push_waits() {
         assert_eq!(outlet.pop().is_some(), pushed);
     });
 }
+
+/// A writer that waits for room is told when the last handle goes.
+#[test]
+fn push_abandoned() {
+    model("push_abandoned", None, || {
+        let outlet = Arc::new(Outlet::new(1));
+        assert!(outlet.open(1));
+        outlet.push(1, 1).unwrap();
+        let reader = {
+            let outlet = Arc::clone(&outlet);
+            thread::spawn(move || outlet.detach())
+        };
+        let refused = block_on(poll_fn(|cx| match outlet.poll_push(1, 2, cx) {
+            Err((_, Refusal::Full)) => Poll::Pending,
+            other => Poll::Ready(other),
+        }));
+        assert_eq!(refused, Err((2, Refusal::NoReader)));
+        reader.join().unwrap();
+    });
+}

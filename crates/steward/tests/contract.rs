@@ -308,7 +308,7 @@ async fn a_start_is_refused_and_nothing_changed() {
     assert_eq!(steward.status().wards.len(), 2);
     steward.shutdown(S).await;
     let refused = steward.child("d", idle).start().unwrap_err();
-    assert_eq!(refused, StartError::Closed);
+    assert_eq!(refused, StartError::ShuttingDown);
 }
 
 #[test]
