@@ -38,10 +38,23 @@ impl Grant {
 
 /// A refusal: nothing was taken anywhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("limit {by}: {refusal}")]
+#[error("limit {by}: {}", self.refusal())]
 pub struct Denied {
     by: Name,
-    refusal: Refusal,
+    refusal: Kind,
+    /// In nanoseconds, when it could be had; [`UNKNOWN`].
+    wait: u64,
+}
+
+const UNKNOWN: u64 = u64::MAX;
+
+/// A [`Refusal`] without its wait: small, since it is on the way of every take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Later,
+    Never,
+    DeadlineTooSoon,
+    Unavailable,
 }
 
 /// Why a limiter refused.
@@ -62,7 +75,23 @@ pub enum Refusal {
 
 impl Denied {
     pub(crate) const fn new(by: Name, refusal: Refusal) -> Self {
-        Self { by, refusal }
+        let (refusal, wait) = match refusal {
+            Refusal::Later(wait) => (Kind::Later, nanos(wait)),
+            Refusal::Never => (Kind::Never, UNKNOWN),
+            Refusal::DeadlineTooSoon => (Kind::DeadlineTooSoon, UNKNOWN),
+            Refusal::Unavailable => (Kind::Unavailable, UNKNOWN),
+        };
+        Self { by, refusal, wait }
+    }
+
+    /// Too late for a deadline, but there so long from now.
+    pub(crate) const fn too_late(by: Name, wait: Option<Duration>) -> Self {
+        let wait = match wait {
+            Some(wait) => nanos(wait),
+            None => UNKNOWN,
+        };
+        let refusal = Kind::DeadlineTooSoon;
+        Self { by, refusal, wait }
     }
 
     /// A refusal by a limiter of one's own, called `by`.
@@ -80,16 +109,33 @@ impl Denied {
     /// Why.
     #[must_use]
     pub const fn refusal(&self) -> Refusal {
-        self.refusal
+        match self.refusal {
+            Kind::Later => Refusal::Later(Duration::from_nanos(self.wait)),
+            Kind::Never => Refusal::Never,
+            Kind::DeadlineTooSoon => Refusal::DeadlineTooSoon,
+            Kind::Unavailable => Refusal::Unavailable,
+        }
     }
 
-    /// How long to wait before it can be had; `None` unless [`Refusal::Later`].
+    /// How long to wait before it can be had, if nobody else takes of it: for [`Refusal::Later`], and, where the limiter knows,
+    /// for [`Refusal::DeadlineTooSoon`]. Else `None`.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self.refusal {
-            Refusal::Later(wait) => Some(wait),
+            Kind::Later | Kind::DeadlineTooSoon if self.wait != UNKNOWN => {
+                Some(Duration::from_nanos(self.wait))
+            }
             _ => None,
         }
+    }
+}
+
+const fn nanos(wait: Duration) -> u64 {
+    let nanos = wait.as_nanos();
+    if nanos < UNKNOWN as u128 {
+        nanos as u64
+    } else {
+        UNKNOWN - 1
     }
 }
 

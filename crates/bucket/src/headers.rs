@@ -195,7 +195,7 @@ impl Quota {
 }
 
 /// The value of `RateLimit` for a refusal, where nothing but that is at hand: that limit has nothing left until it is worth to
-/// come back. `None` unless it is refused as [`Later`](crate::Refusal::Later); what the limit allows is not known from it.
+/// come back. `None` if the refusal does not [say](Denied::retry_after) when; what the limit allows is not known from it.
 #[must_use]
 pub fn refused(denied: &Denied) -> Option<String> {
     let wait = delay_seconds(denied.retry_after()?);

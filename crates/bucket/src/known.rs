@@ -31,10 +31,10 @@ impl Known for Denied {
     }
 
     fn retry(&self) -> Retry {
-        match self.refusal() {
-            Refusal::Later(wait) => Retry::After(wait),
-            Refusal::Never => Retry::Never,
-            Refusal::DeadlineTooSoon | Refusal::Unavailable => Retry::Backoff,
+        match (self.refusal(), self.retry_after()) {
+            (_, Some(wait)) => Retry::After(wait),
+            (Refusal::Never, None) => Retry::Never,
+            (_, None) => Retry::Backoff,
         }
     }
 }

@@ -30,6 +30,9 @@ mod table_models;
 mod table_tests;
 mod telemetry;
 mod time;
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub mod tower;
 mod waiter;
 
 pub use all::{All, Member};

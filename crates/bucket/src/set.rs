@@ -88,8 +88,11 @@ impl<'a> Set<'a> {
     fn result(self, n: u64, step: Step) -> Result<Grant, Denied> {
         match step {
             Step::Granted(granted) => Ok(grant(n, granted)),
-            Step::Refused(at, Short::Queued) => {
-                Err(refuse(&self.names[at], Refusal::DeadlineTooSoon))
+            Step::Refused(at, short @ (Short::Until(_) | Short::Queued)) => {
+                let due = short.due();
+                let wait = due.map(|due| Duration::from_nanos(due.saturating_sub(time::now())));
+                let name = self.names[at].clone();
+                Err(telemetry::denied(Denied::too_late(name, wait)))
             }
             Step::Refused(at, _) => Err(refuse(&self.names[at], Refusal::Never)),
             Step::Wait(_) => unreachable!("a waiter that waits has no result"),

@@ -91,8 +91,11 @@ impl<'a> Waiter<'a> {
                 Err(refused) => refused,
             };
             let held = lines[place].holds(self.ticket);
-            if by.is_some_and(|by| !self.in_time(&lines, short, by)) {
-                break Step::Refused(place, Short::Queued);
+            if let Some(by) = by {
+                let due = self.due(&lines, short);
+                if now >= by || due.is_none_or(|due| due > by) {
+                    break Step::Refused(place, due.map_or(Short::Queued, Short::Until));
+                }
             }
             let until = self.timer(&lines, short);
             self.stand(place, &mut lines, until, &waker, &mut after);
@@ -159,12 +162,11 @@ impl<'a> Waiter<'a> {
         take_all(self.gates, self.strict, &ask)
     }
 
-    /// Whether all lines will have come to this waiter by then, if nobody leaves and nothing is given back.
-    fn in_time(&self, lines: &[MutexGuard<'_, Line>], short: Short, by: u64) -> bool {
-        let due = self.latest(lines, short, |gate, ahead| {
+    /// The moment at which all lines have come to this waiter, if nobody leaves and nothing is given back.
+    fn due(&self, lines: &[MutexGuard<'_, Line>], short: Short) -> Option<u64> {
+        self.latest(lines, short, |gate, ahead| {
             gate.due_after(ahead, self.n, self.now)
-        });
-        self.now < by && due.is_some_and(|due| due <= by)
+        })
     }
 
     /// When to come back unasked: where it is next, when there is enough; where others are before it, when these should have

@@ -83,6 +83,7 @@ async fn what_cannot_be_had_in_time_is_refused_at_once_and_takes_nothing() {
         (denied.by(), denied.refusal()),
         ("slow", Refusal::DeadlineTooSoon)
     );
+    assert_eq!(denied.retry_after(), Some(2 * SECOND), "it is known");
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(bucket.peek().tokens, 1);
     assert!(bucket.acquire(3, Some(start + 2 * SECOND)).await.is_ok());
@@ -101,6 +102,7 @@ async fn the_line_counts_for_a_deadline_and_for_a_try() {
     let by = Instant::now() + ms(1999);
     let late = bucket.acquire(1, Some(by)).await.unwrap_err();
     assert_eq!(late.refusal(), Refusal::DeadlineTooSoon);
+    assert_eq!(late.retry_after(), Some(2 * SECOND));
     let later = bucket.try_acquire(1).unwrap_err();
     assert_eq!(later.refusal(), Refusal::Later(2 * SECOND));
     waiting.await.unwrap().unwrap();
