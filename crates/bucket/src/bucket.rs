@@ -89,9 +89,12 @@ impl Bucket {
     /// A bucket of depth 0 grants nothing, unless its rate is unlimited: then nothing limits, whatever the depth.
     #[must_use]
     pub fn new(rate: Rate, depth: u32) -> Self {
-        let limit = Limit { rate, depth };
+        Self::new_at(Limit { rate, depth }, time::now())
+    }
+
+    pub(crate) fn new_at(limit: Limit, now: u64) -> Self {
         Self {
-            gate: Arc::new(Gate::new(id(), limit, time::now())),
+            gate: Arc::new(Gate::new(id(), limit, now)),
             name: Name::Static("bucket"),
         }
     }
@@ -129,7 +132,11 @@ impl Bucket {
     /// `n` is above the depth or, at rate zero, above what those in line would leave.
     #[inline]
     pub fn try_acquire(&self, n: u64) -> Result<Grant, Denied> {
-        let now = time::now();
+        self.try_acquire_at(n, time::now())
+    }
+
+    #[inline]
+    pub(crate) fn try_acquire_at(&self, n: u64, now: u64) -> Result<Grant, Denied> {
         match self.gate.counter.take(&Ask::now(n, now)) {
             Ok(granted) => Ok(Grant::new(n, granted.left, granted.cost)),
             Err(short) => Err(deny(&self.gate, &self.name, short, n, now)),
@@ -143,7 +150,10 @@ impl Bucket {
     ///
     /// As [`try_acquire`](Self::try_acquire) of one token, if there is not even one.
     pub fn take_up_to(&self, n: u64) -> Result<Grant, Denied> {
-        let now = time::now();
+        self.take_up_to_at(n, time::now())
+    }
+
+    pub(crate) fn take_up_to_at(&self, n: u64, now: u64) -> Result<Grant, Denied> {
         match self.gate.counter.take_up_to(&Ask::now(n, now)) {
             Ok((n, granted)) => Ok(Grant::new(n, granted.left, granted.cost)),
             Err(short) => Err(deny(&self.gate, &self.name, short, 1, now)),

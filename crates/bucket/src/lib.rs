@@ -3,6 +3,9 @@
 
 mod all;
 mod bucket;
+#[cfg(feature = "clock")]
+#[cfg_attr(docsrs, doc(cfg(feature = "clock")))]
+pub mod clock;
 mod counter;
 #[cfg(all(test, loom))]
 mod counter_models;

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use evenkeel::bucket::clock::{Clock as _, Clocked, Tsc};
 use evenkeel::bucket::{All, Bucket, Keyed, Rate};
 use foldhash::fast::RandomState as Cheap;
 use governor::clock::{Clock, DefaultClock, MonotonicClock};
@@ -20,6 +21,7 @@ use crate::threads::two;
 
 pub(crate) fn run(bench: &mut Bench) {
     one(bench);
+    one_tsc(bench);
     all2(bench);
     keyed(bench);
     heap_key(bench);
@@ -29,23 +31,34 @@ pub(crate) fn run(bench: &mut Bench) {
 }
 
 /// Refills faster than anybody here takes, so that every take is granted.
+const FAST: Rate = Rate::per(1_000_000_000, Duration::from_secs(1));
+
+/// Once drained it stays so.
+const SLOW: Rate = Rate::every(Duration::from_secs(86_400));
+
 fn fast() -> Bucket {
-    Bucket::new(Rate::per(1_000_000_000, Duration::from_secs(1)), u32::MAX)
+    Bucket::new(FAST, u32::MAX)
 }
 
-/// Drained, and refills once a day.
 fn drained() -> Bucket {
-    let bucket = Bucket::new(Rate::every(Duration::from_secs(86_400)), 1);
+    let bucket = Bucket::new(SLOW, 1);
     assert!(bucket.try_acquire(1).is_ok());
     bucket
+}
+
+fn fast_quota() -> Quota {
+    let second = NonZeroU32::new(1_000_000_000).expect("it is not zero");
+    Quota::per_second(second).allow_burst(NonZeroU32::MAX)
+}
+
+fn slow_quota() -> Quota {
+    Quota::with_period(Duration::from_secs(86_400)).expect("it is not zero")
 }
 
 /// The default clock on both sides.
 fn one(bench: &Bench) {
     let ours = fast();
-    let second = NonZeroU32::new(1_000_000_000).expect("it is not zero");
-    let quota = Quota::per_second(second).allow_burst(NonZeroU32::MAX);
-    let peer = RateLimiter::direct_with_clock(quota, MonotonicClock);
+    let peer = RateLimiter::direct_with_clock(fast_quota(), MonotonicClock);
     bench
         .case("granted_std")
         .op("evenkeel", || assert!(ours.try_acquire(1).is_ok()))
@@ -53,14 +66,46 @@ fn one(bench: &Bench) {
         .op("floor", Instant::now)
         .run();
     let ours = drained();
-    let quota = Quota::with_period(Duration::from_secs(86_400)).expect("it is not zero");
-    let peer = RateLimiter::direct_with_clock(quota, MonotonicClock);
+    let peer = RateLimiter::direct_with_clock(slow_quota(), MonotonicClock);
     assert!(peer.check().is_ok());
     bench
         .case("refused_std")
         .op("evenkeel", || assert!(ours.try_acquire(1).is_err()))
         .op("governor_std", || assert!(peer.check().is_err()))
         .op("floor", Instant::now)
+        .run();
+}
+
+/// The processor's counter on both sides.
+fn one_tsc(bench: &Bench) {
+    let clock = Tsc::new();
+    let ours = &Clocked::new(FAST, u32::MAX, clock.clone());
+    let peer = &RateLimiter::direct(fast_quota());
+    bench
+        .case("granted")
+        .op("evenkeel", || assert!(ours.try_acquire(1).is_ok()))
+        .op("governor_quanta", || assert!(peer.check().is_ok()))
+        .op("floor", || clock.now())
+        .run();
+    bench
+        .case("granted_2t")
+        .threads(2)
+        .timed("evenkeel", |n| {
+            two(n, || || assert!(ours.try_acquire(1).is_ok()))
+        })
+        .timed("governor_quanta", |n| {
+            two(n, || || assert!(peer.check().is_ok()))
+        })
+        .run();
+    let ours = Clocked::new(SLOW, 1, clock.clone());
+    assert!(ours.try_acquire(1).is_ok());
+    let peer = RateLimiter::direct(slow_quota());
+    assert!(peer.check().is_ok());
+    bench
+        .case("refused")
+        .op("evenkeel", || assert!(ours.try_acquire(1).is_err()))
+        .op("governor_quanta", || assert!(peer.check().is_err()))
+        .op("floor", || clock.now())
         .run();
 }
 
