@@ -1,6 +1,7 @@
 //! The monitor's task: when each class is scanned, and what time may pass there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
@@ -70,9 +71,9 @@ impl Drive {
         let passed = self
             .end
             .map_or(timing.period, |end| now.duration_since(end));
-        let witnessed = match counted {
-            true => timing.witness(passed),
-            false => timing.now(),
+        let (passed, witnessed) = match counted {
+            true => (passed, timing.witness(passed)),
+            false => (Duration::ZERO, timing.now()),
         };
         if counted {
             self.since[self.at] = self.end;

@@ -401,7 +401,7 @@ impl<const W: usize, const N: usize> Planes<W, N> {
         let (w, i) = Self::at(place.slot);
         let tally = self.tally.lock();
         let row = &tally.rows[w];
-        if row.used & (1 << i) == 0 || self.place(w, i) != place {
+        if self.place(w, i) != place {
             return Health::Closed;
         }
         self.judge(row, w, i, now)

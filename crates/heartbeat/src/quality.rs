@@ -15,7 +15,7 @@ use crate::PulseId;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Quality {
-    /// The time that pulses were watched, summed over them.
+    /// The time that pulses were watched, summed over them; what the monitor did not witness is not in it.
     pub watched: Duration,
     /// Alarms raised.
     pub alarms: u64,

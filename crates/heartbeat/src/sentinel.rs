@@ -48,9 +48,7 @@ impl Monitor {
             let _ = catch_unwind(AssertUnwindSafe(|| report(health)));
         };
         let watch = move || {
-            let mut heard = own.turns();
-            let mut silent = 0;
-            let mut grace = false;
+            let mut account = Account::new(own.turns());
             loop {
                 let (stop, late) = wait(period, &stopped);
                 if stop {
@@ -60,19 +58,9 @@ impl Monitor {
                     report(Health::Closed);
                     return;
                 }
-                let turns = own.turns();
-                if turns != heard {
-                    if silent >= TICKS {
-                        report(Health::Live);
-                    }
-                    (heard, silent) = (turns, 0);
-                } else if !late && !grace && silent < TICKS {
-                    silent += 1;
-                    if silent == TICKS {
-                        report(Health::Stalled);
-                    }
+                if let Some(health) = account.turn(own.turns(), late) {
+                    report(health);
                 }
-                grace = late;
             }
         };
         let thread = thread::Builder::new()
@@ -83,6 +71,39 @@ impl Monitor {
             stop,
             thread: thread.thread().clone(),
         })
+    }
+}
+
+/// What the thread knows of the monitor.
+struct Account {
+    heard: u64,
+    silent: usize,
+    grace: bool,
+}
+
+impl Account {
+    fn new(heard: u64) -> Self {
+        Self {
+            heard,
+            silent: 0,
+            grace: false,
+        }
+    }
+
+    /// A turn of the thread, `late` if it was so itself, finds that the monitor has had `turns`. Returns what is to be
+    /// told.
+    fn turn(&mut self, turns: u64, late: bool) -> Option<Health> {
+        let grace = std::mem::replace(&mut self.grace, late);
+        if turns != self.heard {
+            self.heard = turns;
+            let silent = std::mem::take(&mut self.silent);
+            return (silent == TICKS).then_some(Health::Live);
+        }
+        if late || grace || self.silent == TICKS {
+            return None;
+        }
+        self.silent += 1;
+        (self.silent == TICKS).then_some(Health::Stalled)
     }
 }
 
@@ -113,5 +134,28 @@ impl Drop for Sentinel {
 impl fmt::Debug for Sentinel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sentinel").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_silence_that_the_thread_witnessed_counts() {
+        let mut account = Account::new(7);
+        let mut told = Vec::new();
+        for turn in 1..=10 * TICKS {
+            // Of turns 1 and 2 both count. Every third turn is late, and the one after it has grace: one in three counts.
+            let health = account.turn(7, turn % 3 == 0);
+            told.extend(health.map(|health| (turn, health)));
+        }
+        assert_eq!(told, [(3 * (TICKS - 2) + 2, Health::Stalled)], "once");
+        assert_eq!(account.turn(8, true), Some(Health::Live), "late or not");
+        assert_eq!(account.turn(9, false), None);
+        for _ in 0..TICKS - 1 {
+            assert_eq!(account.turn(9, false), None);
+        }
+        assert_eq!(account.turn(9, false), Some(Health::Stalled));
     }
 }

@@ -16,6 +16,7 @@ use futures_core::Stream;
 
 thread_local! {
     static CALLS: Cell<usize> = const { Cell::new(0) };
+    static BYTES: Cell<isize> = const { Cell::new(0) };
 }
 
 struct Counting;
@@ -24,11 +25,13 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+        let _ = BYTES.try_with(|bytes| bytes.set(bytes.get() + layout.size() as isize));
         // SAFETY: the caller keeps `alloc`'s contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        let _ = BYTES.try_with(|bytes| bytes.set(bytes.get() - layout.size() as isize));
         // SAFETY: the caller keeps `dealloc`'s contract.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -122,4 +125,34 @@ fn beats_are_the_same_without_a_monitor() {
     assert_eq!(beats(), 0, "its callback has panicked");
     drop(runtime);
     assert_eq!(beats(), 0, "its runtime is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_ended_leaves_nothing_behind() {
+    let within = Duration::from_secs(1);
+    let monitor = Monitor::new();
+    let class = monitor.class(Expect::within(within)).unwrap();
+    let mut number = 0;
+    let mut bytes = Vec::new();
+    for _ in 0..8 {
+        for _ in 0..10 {
+            // More than one block has, each with a name of its own; some fall silent, and one is another for a while.
+            let mut changes = monitor.changes();
+            let mut pulses = Vec::new();
+            for _ in 0..1_000 {
+                number += 1;
+                pulses.push(class.register(&format!("{number:08}")));
+            }
+            pulses.iter().skip(500).for_each(Heartbeat::beat);
+            tokio::time::sleep(within * 2).await;
+            pulses[0].renew();
+            drop(pulses.swap_remove(7).unit(within));
+            drop(pulses);
+            while changes.try_next().is_some() {}
+        }
+        bytes.push(BYTES.get());
+    }
+    // Maps grow once or twice before they clean up after themselves; what is left behind is left in each round.
+    let still = bytes.windows(2).any(|pair| pair[1] <= pair[0] + 256);
+    assert!(still, "{bytes:?}");
 }

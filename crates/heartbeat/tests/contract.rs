@@ -304,6 +304,17 @@ async fn the_schedule_runs_on_from_wait_to_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn beats_that_were_missed_are_one_and_the_schedule_stands() {
+    let (pulse, mut beats) = pulse();
+    let mut every = pulse.every(ms(1_000));
+    sleep(ms(10_300)).await; // nobody polls
+    every.during(sleep(ms(500))).await;
+    assert_eq!(beats.next().await.unwrap().count, 1);
+    every.during(sleep(ms(500))).await;
+    assert_eq!(beats.next().await.unwrap().count, 1, "at 11 s");
+}
+
+#[tokio::test(start_paused = true)]
 async fn extremes_neither_panic_nor_alarm() {
     for period in [Duration::ZERO, Duration::MAX] {
         let (pulse, _beats) = pulse();
@@ -326,6 +337,39 @@ async fn extremes_neither_panic_nor_alarm() {
     let at_once = Expect::within(T).start_within(Duration::ZERO);
     let _late = monitor.class(at_once).unwrap().register("late");
     assert_eq!(changes.next().await.unwrap().health, Health::Silent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_class_of_short_timeout_need_not_wait_for_one_of_long_timeout() {
+    let monitor = Monitor::new();
+    let mut changes = monitor.changes();
+    let _long = monitor.class(Expect::within(T * 1_000)).unwrap();
+    sleep(T).await; // the monitor's task waits for the long one
+    let pulse = monitor.class(Expect::within(T)).unwrap().register("worker");
+    pulse.beat();
+    let beaten = Instant::now();
+    assert_eq!(changes.next().await.unwrap().health, Health::Silent);
+    assert!(beaten.elapsed() <= T * 5 / 4, "{:?}", beaten.elapsed());
+}
+
+/// A waker that is counted.
+struct Counted;
+
+impl std::task::Wake for Counted {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn a_listener_that_leaves_is_not_kept_by_the_worker() {
+    let (_pulse, mut beats) = pulse();
+    let counted = Arc::new(Counted);
+    let waker = Arc::clone(&counted).into();
+    let mut cx = std::task::Context::from_waker(&waker);
+    assert!(std::pin::pin!(beats.next()).poll(&mut cx).is_pending());
+    drop(waker);
+    assert_eq!(Arc::strong_count(&counted), 2);
+    drop(beats);
+    assert_eq!(Arc::strong_count(&counted), 1);
 }
 
 #[tokio::test(start_paused = true)]

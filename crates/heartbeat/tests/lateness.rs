@@ -174,6 +174,7 @@ async fn after_a_stop_everybody_has_a_period_of_grace() {
         let stop = within * 100;
         advance(stop).await;
         while changes.next().await.unwrap().health != Health::Silent {}
+        assert!(class.quality().watched <= within * 3, "nor was it watched");
         let silence = beaten.elapsed() - stop;
         assert!(silence >= within + period * 2, "{silence:?}");
         assert!(silence <= within * 5 / 4 + period * 2, "{silence:?}");

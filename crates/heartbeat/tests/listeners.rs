@@ -143,3 +143,40 @@ fn a_monitor_on_a_runtime_that_is_gone_is_closed() {
         assert_eq!(changes.next().await.unwrap().health, Health::Closed);
     });
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_does_not_read_loses_the_oldest_and_is_told_how_many() {
+    let (_monitor, mut changes, pulse) = watched();
+    let class = changes
+        .monitor()
+        .class(Expect::within(T))
+        .expect("it is long enough");
+    drop(pulse);
+    for _ in 0..1 << 18 {
+        drop(class.register("brief"));
+    }
+    assert_eq!(changes.missed(), 1);
+    assert_eq!(&*changes.next().await.unwrap().name, "brief");
+    assert_eq!(
+        std::iter::from_fn(|| changes.try_next()).count(),
+        (1 << 18) - 1
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tasks_end_with_the_last_handle() {
+    let runtime = tokio::runtime::Handle::current();
+    let monitor = Monitor::new();
+    let changes = monitor.changes();
+    let class = monitor.class_on(&runtime, Expect::within(T)).unwrap();
+    let pulse = class.register("worker");
+    drop(monitor);
+    drop(class);
+    sleep(T).await;
+    let tasks = || runtime.metrics().num_alive_tasks();
+    assert_eq!(tasks(), 2, "the monitor's, and that of the class");
+    drop(changes);
+    tokio::task::yield_now().await;
+    assert_eq!(tasks(), 0);
+    pulse.beat();
+}

@@ -89,6 +89,13 @@ async fn starvation_fails_readiness_at_once_and_liveness_after_its_limit() {
     future.await.unwrap();
     pulse.beat();
     assert_eq!(statuses(&probes), [200, 200, 200], "and is forgiven");
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let mut future = Box::pin(told.beat_on_poll(&pulse).telling_starved());
+    let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx)));
+    assert!(polled.await.is_pending());
+    tell.send(()).unwrap();
+    sleep(T * 2).await;
+    assert_eq!(statuses(&probes), [200, 200, 503], "its time begins anew");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,9 @@
 
 #![cfg(not(loom))]
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use evenkeel_heartbeat::{Change, Changes, Expect, Health, Heartbeat, Monitor, Watched};
@@ -107,6 +110,36 @@ async fn a_parked_worker_may_be_silent() {
     assert_eq!(pulse.health(), Health::Live);
     drop(parked);
     assert_eq!(next(&mut changes).await.health, Health::Silent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_counts_from_the_end_of_the_unit() {
+    for phase in 0..12 {
+        let (_monitor, mut changes, pulse) = watched(T);
+        let unit = pulse.unit(T * 10);
+        sleep(T * 2 + T / 288 + T * phase / 144).await;
+        // Left just before a scan that is late, by up to a period.
+        let mut jump = pin!(advance(T / 12 - T * phase / 144 + T / 15));
+        let jumped = poll_fn(|cx| Poll::Ready(jump.as_mut().poll(cx).is_pending()));
+        assert!(jumped.await);
+        drop(unit);
+        let left = Instant::now();
+        assert_eq!(next(&mut changes).await.health, Health::Silent);
+        let after = left.elapsed();
+        assert!(after >= T && after <= T * 5 / 4, "{after:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewed_pulse_is_in_no_unit_of_its_predecessor() {
+    let (_monitor, _changes, mut pulse) = watched(T);
+    std::mem::forget(pulse.unit(ms(1)));
+    sleep(T).await;
+    assert_eq!(pulse.health(), Health::Silent);
+    pulse.renew();
+    let _unit = pulse.unit(T * 4);
+    sleep(T * 3).await;
+    assert_eq!(pulse.health(), Health::Busy);
 }
 
 #[tokio::test(start_paused = true)]

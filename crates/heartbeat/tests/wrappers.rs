@@ -223,3 +223,48 @@ async fn a_poll_inside_another_leaves_the_other_its_name() {
         assert_eq!(pulse.health(), Health::Silent);
     }
 }
+
+/// The next item of a stream.
+async fn item<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
+    poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn beats_and_changes_are_streams() {
+    let (monitor, watched) = watched();
+    let mut changes = monitor.changes();
+    let (pulse, beats) = pulse();
+    // A stream like any other: who hears the beats beats in turn.
+    let mut beats = beats.beat_on_item(&watched);
+    tokio::spawn(async move {
+        for _ in 0..3 {
+            pulse.beat();
+            sleep(T / 2).await;
+        }
+    });
+    for _ in 0..3 {
+        assert_eq!(item(&mut beats).await.unwrap().count, 1);
+    }
+    assert_eq!(item(&mut beats).await, None);
+    assert_eq!(item(&mut changes).await.unwrap().health, Health::Silent);
+    drop(beats);
+    drop(watched);
+    assert_eq!(item(&mut changes).await.unwrap().health, Health::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_panics_has_not_yielded() {
+    struct Panics;
+    impl Stream for Panics {
+        type Item = ();
+
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<()>> {
+            panic!("on purpose");
+        }
+    }
+    let (pulse, mut beats) = pulse();
+    let mut stream = Panics.beat_on_item(pulse);
+    let panics = tokio::spawn(async move { item(&mut stream).await });
+    assert!(panics.await.unwrap_err().is_panic());
+    assert_eq!(beats.next().await, None, "closed without a beat");
+}
