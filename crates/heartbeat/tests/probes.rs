@@ -124,3 +124,31 @@ async fn the_body_is_short_unless_it_fails_or_is_asked() {
         .collect();
     assert_eq!(checks, ["critical", "required"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_monitor_that_is_stalled_is_not_ready_and_not_dead() {
+    let (probes, critical, required) = probes();
+    sleep(T / 2).await;
+    tokio::time::advance(T * 100).await;
+    tokio::task::yield_now().await;
+    critical.beat();
+    required.beat();
+    assert_eq!(statuses(&probes), [200, 200, 503]);
+    let body = probes.readyz().body(false);
+    assert!(body.starts_with("[-]monitor Stalled\n"), "{body}");
+    sleep(T / 6).await;
+    assert_eq!(statuses(&probes), [200, 200, 200]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_critical_pulse_that_is_hung_fails_liveness() {
+    let (probes, critical, required) = probes();
+    // Over their limits, whatever beats; looked at from inside a poll of each.
+    let _over = [&critical, &required].map(|pulse| pulse.unit(Duration::ZERO));
+    sleep(T).await;
+    assert_eq!(statuses(&probes), [200, 200, 503]);
+    let look = async { probes.livez().status() };
+    assert_eq!(look.beat_on_poll(&required).await, 200);
+    let look = async { probes.livez().status() };
+    assert_eq!(look.beat_on_poll(&critical).await, 503);
+}

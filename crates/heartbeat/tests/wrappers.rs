@@ -44,6 +44,11 @@ impl Stream for Items {
             None => Poll::Ready(None),
         }
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let items = self.0.iter().flatten().count();
+        (items, Some(items))
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,6 +75,7 @@ async fn an_item_is_a_beat_and_a_pending_poll_is_none() {
     let (pulse, mut beats) = pulse();
     let items = [Some(1), None, None, Some(2), None, Some(3)];
     let mut stream = Items(items.into()).beat_on_item(pulse);
+    assert_eq!(stream.size_hint(), (3, Some(3)));
     let mut got = Vec::new();
     while let Some(item) = poll_fn(|cx| Pin::new(&mut stream).poll_next(cx)).await {
         got.push(item);
@@ -267,4 +273,37 @@ async fn a_stream_that_panics_has_not_yielded() {
     let panics = tokio::spawn(async move { item(&mut stream).await });
     assert!(panics.await.unwrap_err().is_panic());
     assert_eq!(beats.next().await, None, "closed without a beat");
+}
+
+struct Counted(std::sync::atomic::AtomicU32);
+
+impl std::task::Wake for Counted {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// A future that has moved to another task wakes that one, through whatever waker it handed out.
+#[tokio::test(start_paused = true)]
+async fn the_task_that_polled_last_is_woken() {
+    let (_monitor, pulse) = watched();
+    let waker = Mutex::new(None::<Waker>);
+    let future = poll_fn(|cx| {
+        waker.lock().unwrap().get_or_insert(cx.waker().clone());
+        Poll::<()>::Pending
+    });
+    let mut future = Box::pin(future.beat_on_poll(&pulse).telling_starved());
+    let tasks = [0, 0].map(|none| Arc::new(Counted(none.into())));
+    for task in &tasks {
+        let task = Arc::clone(task).into();
+        assert!(
+            future
+                .as_mut()
+                .poll(&mut Context::from_waker(&task))
+                .is_pending()
+        );
+    }
+    waker.lock().unwrap().as_ref().unwrap().wake_by_ref();
+    let woken = tasks.map(|task| task.0.load(std::sync::atomic::Ordering::Relaxed));
+    assert_eq!(woken, [0, 1]);
 }
