@@ -293,16 +293,17 @@ impl<const W: usize, const N: usize> Planes<W, N> {
         (closed, full)
     }
 
-    /// Starts the slot anew, as another pulse of the same name. The caller has the only handle.
-    pub(crate) fn renew(&self, place: Place, limit: u64) -> Place {
+    /// Starts the slot anew, as another pulse of the same name; and whether the one before was silent. The caller has the only handle.
+    pub(crate) fn renew(&self, place: Place, limit: u64) -> (Place, bool) {
         let (w, i) = Self::at(place.slot);
         let mut tally = self.tally.lock();
+        let silent = tally.rows[w].silent & 1 << i != 0;
         self.wipe(&mut tally, w, i);
         // ORDERING: Relaxed; the scan reads it under the lock that we hold.
         self.limits[w][i].store(limit, Ordering::Relaxed);
         tally.rows[w].used |= 1 << i;
         tally.rows[w].starting |= 1 << i;
-        self.place(w, i)
+        (self.place(w, i), silent)
     }
 
     /// The place of the pulse that has the slot. The caller holds the lock.
@@ -318,11 +319,13 @@ impl<const W: usize, const N: usize> Planes<W, N> {
         // ORDERING: Relaxed: all beats of the old handle happened before this, since the caller holds it alone, and
         // the next handle is made under the lock that we hold (model `reuse`).
         for plane in [&self.beats[w], &self.busy[w]] {
-            plane.fetch_and(!(1 << i), Ordering::Relaxed);
+            if plane.load(Ordering::Relaxed) & 1 << i != 0 {
+                plane.fetch_and(!(1 << i), Ordering::Relaxed);
+            }
         }
         let mark = &self.marks[w][i];
         let next = (mark.load(Ordering::Relaxed) >> FLAGS).wrapping_add(1);
-        // A swap, so that a stale waker's exchange comes before it or fails (model `stale_waker`).
+        // ORDERING: Relaxed, as above. A swap, so that a stale waker's exchange comes before it or fails (model `stale_waker`).
         mark.swap(next << FLAGS, Ordering::Relaxed);
         tally.rows[w].clear(1 << i);
     }

@@ -193,7 +193,7 @@ fn stale_waker() {
             move || {
                 planes.poll(first, true);
                 planes.polled(first, true);
-                planes.renew(first, 5)
+                planes.renew(first, 5).0
             }
         });
         planes.wake(first, true);

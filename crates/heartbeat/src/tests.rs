@@ -248,7 +248,7 @@ proptest! {
                 Step::Renew(at, limit) if has(at) => {
                     let limit = now + limit.min(NEVER - now);
                     gone.push(plain[at].place);
-                    plain[at] = Plain::new(planes.renew(plain[at].place, limit), limit);
+                    plain[at] = Plain::new(planes.renew(plain[at].place, limit).0, limit);
                 }
                 Step::Beat(at) if has(at) => {
                     planes.beat(plain[at].place.slot);

@@ -99,8 +99,11 @@ impl Watched {
         let timing = &self.block.timing;
         let limit = timing.limit(timing.expect.start);
         let old = self.place;
-        self.place = self.block.planes.renew(old, limit);
-        timing.record.lock().end(self.block.id(old));
+        let silent;
+        (self.place, silent) = self.block.planes.renew(old, limit);
+        if silent {
+            timing.record.lock().end(self.block.id(old));
+        }
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use evenkeel_cancel::Source;
+use evenkeel_cancel::{Cause, Source};
 use evenkeel_heartbeat::{Class, Health, Watched};
 use evenkeel_sync::atomic::{AtomicU32, Ordering};
 use tokio::task::JoinHandle;
@@ -13,7 +13,7 @@ use crate::event::Reason;
 use crate::inner::Inner;
 use crate::outlet::Outlet;
 use crate::roster::{Key, Port};
-use crate::runner;
+use crate::runner::{self, Exit};
 use crate::ward::Ward;
 
 /// A ward and what all its incarnations share.
@@ -39,7 +39,8 @@ pub(crate) type AnyCell<T> = Cell<T, dyn Send + Sync>;
 pub(crate) struct Life {
     pub(crate) key: Key,
     pub(crate) generation: u32,
-    pub(crate) source: Source,
+    /// Made when it is first asked for.
+    source: OnceLock<Source>,
     pub(crate) watched: Option<Watched>,
     /// By when it has to be gone, once it is told to go.
     pub(crate) stop_by: OnceLock<Instant>,
@@ -49,6 +50,36 @@ pub(crate) struct Life {
 }
 
 impl Life {
+    /// Nobody else holds it any more, so it may be that of the next incarnation. The pulse keeps its slot, and the monitor tells nobody.
+    fn make_over(&mut self, generation: u32) {
+        self.generation = generation;
+        self.source = OnceLock::new();
+        if let Some(watched) = &mut self.watched {
+            watched.renew();
+        }
+        self.stop_by = OnceLock::new();
+        self.nested = OnceLock::new();
+    }
+
+    /// Its own, below the steward's.
+    pub(crate) fn source(&self, root: &Source) -> &Source {
+        self.source.get_or_init(|| root.child())
+    }
+
+    /// What has the token of an incarnation that has ended goes with it, and so does what still has its context and may ask for the
+    /// token. Also, no callback is left in it that would be dropped under a lock.
+    pub(crate) fn over(self: &Arc<Self>, root: &Source, reason: &Reason) {
+        // The roster has it, and the caller.
+        if self.source.get().is_none() && Arc::strong_count(self) <= 2 {
+            return;
+        }
+        self.source(root).cancel(if reason.is_failure() {
+            Cause::Failed
+        } else {
+            Cause::Shutdown
+        });
+    }
+
     /// Says that the ward is being polled until the guard is dropped.
     ///
     /// # Protocol
@@ -75,33 +106,38 @@ impl Life {
 
 /// What the roster knows of a cell.
 pub(crate) trait Erased: Send + Sync {
-    fn conceive(&self, key: Key, generation: u32) -> Life;
+    fn conceive(&self, key: Key, generation: u32, spent: &mut Option<Arc<Life>>) -> Arc<Life>;
     fn spawn(self: Arc<Self>, life: Arc<Life>) -> JoinHandle<()>;
     fn fence(&self, generation: u32);
     fn end(&self, reason: Reason);
 }
 
 impl<T: Send + 'static, W: Ward<T>> Erased for Cell<T, W> {
-    fn conceive(&self, key: Key, generation: u32) -> Life {
-        let source = self.desk.inner.root.token().child();
-        Life {
-            key,
-            generation,
-            source,
-            watched: self
-                .desk
-                .class
-                .as_ref()
-                .map(|class| class.register(&self.desk.name)),
-            stop_by: OnceLock::new(),
-            nested: OnceLock::new(),
-            polls: AtomicU32::new(0),
-        }
+    fn conceive(&self, key: Key, generation: u32, spent: &mut Option<Arc<Life>>) -> Arc<Life> {
+        let made_over = spent.take_if(|life| {
+            let life = Arc::get_mut(life);
+            life.map(|life| life.make_over(generation)).is_some()
+        });
+        made_over.unwrap_or_else(|| {
+            let class = self.desk.class.as_ref();
+            Arc::new(Life {
+                key,
+                generation,
+                source: OnceLock::new(),
+                watched: class.map(|class| class.register(&self.desk.name)),
+                stop_by: OnceLock::new(),
+                nested: OnceLock::new(),
+                polls: AtomicU32::new(0),
+            })
+        })
     }
 
     fn spawn(self: Arc<Self>, life: Arc<Life>) -> JoinHandle<()> {
         let runtime = self.desk.inner.runtime.clone();
-        runtime.spawn(runner::run(self, life))
+        runtime.spawn(runner::run(Exit {
+            cell: self,
+            life: Some(life),
+        }))
     }
 
     fn fence(&self, generation: u32) {
@@ -122,8 +158,8 @@ impl Port for Handle {
     type Life = Arc<Life>;
     type Task = JoinHandle<()>;
 
-    fn conceive(&self, key: Key, generation: u32) -> Arc<Life> {
-        Arc::new(self.0.conceive(key, generation))
+    fn conceive(&self, key: Key, generation: u32, spent: &mut Option<Arc<Life>>) -> Arc<Life> {
+        self.0.conceive(key, generation, spent)
     }
 
     fn is_silent(life: &Arc<Life>) -> bool {

@@ -54,7 +54,7 @@ impl<T> Ctx<T> {
     /// Cancelled when this incarnation is to end. The time it then has is its grace: see [`stop_by`](Self::stop_by).
     #[must_use]
     pub fn token(&self) -> &Token {
-        &self.life.source
+        self.life.source(&self.cell.desk.inner.root)
     }
 
     /// Until when it has to be gone, once its token is cancelled; it is aborted then.

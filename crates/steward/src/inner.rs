@@ -8,7 +8,7 @@ use std::time::Duration;
 use evenkeel_cancel::{Cause, Source};
 use evenkeel_heartbeat::{Class, ClassError, Expect, Monitor};
 use evenkeel_sync::Mutex;
-use evenkeel_sync::atomic::{AtomicBool, Ordering};
+use evenkeel_sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ use crate::cell::{Handle, Life};
 use crate::error::StartError;
 use crate::event::Reason;
 use crate::events::Teller;
-use crate::roster::{Do, Key, Roster, Stage, Todo};
+use crate::roster::{Do, Roster, Stage, Todo};
 
 pub(crate) struct Inner {
     pub(crate) roster: Mutex<Roster<Handle>>,
@@ -30,6 +30,11 @@ pub(crate) struct Inner {
     pub(crate) wake: Notify,
     /// Something changed that a handle may wait for.
     news: Notify,
+    /// # Protocol
+    ///
+    /// How many calls wait for news. Counted before they look at the roster, and read after it was changed: the roster's lock is
+    /// between, so who did not see the change is seen.
+    waiting: AtomicUsize,
     epoch: Instant,
     /// # Protocol
     ///
@@ -54,6 +59,7 @@ impl Inner {
             teller: Teller::default(),
             wake: Notify::new(),
             news: Notify::new(),
+            waiting: AtomicUsize::new(0),
             epoch: Instant::now(),
             poked: AtomicBool::new(false),
             classes: Mutex::default(),
@@ -100,7 +106,7 @@ impl Inner {
         let mut todo = Todo::new(self.teller.is_heard());
         let now = self.now();
         let answer = f(&mut self.roster.lock(), now, &mut todo);
-        self.perform(todo, None);
+        self.perform(todo);
         answer
     }
 
@@ -114,33 +120,38 @@ impl Inner {
         });
     }
 
-    pub(crate) fn exited(self: &Arc<Self>, life: &Life, reason: Reason) {
+    pub(crate) fn exited(self: &Arc<Self>, life: &Arc<Life>, reason: Reason) {
+        life.over(&self.root, &reason);
         self.call(|roster, now, todo| {
-            roster.exited(life.key, life.generation, reason, now, todo);
+            roster.exited(life.key, life.generation, reason, false, now, todo);
         });
     }
 
     /// As [`exited`](Self::exited), by the runner itself: the next incarnation to run in its task, if there is one.
     pub(crate) fn exited_in_place(
         self: &Arc<Self>,
-        life: &Life,
+        life: Arc<Life>,
         reason: Reason,
     ) -> Option<Arc<Life>> {
+        life.over(&self.root, &reason);
+        let (key, generation) = (life.key, life.generation);
+        // The roster has one still, the only one perhaps.
+        drop(life);
         let mut todo = Todo::new(self.teller.is_heard());
         let now = self.now();
-        let goes_on = self
-            .roster
+        self.roster
             .lock()
-            .exited(life.key, life.generation, reason, now, &mut todo);
-        self.perform(todo, goes_on.then_some(life.key))
+            .exited(key, generation, reason, true, now, &mut todo);
+        self.perform(todo)
     }
 
-    fn perform(self: &Arc<Self>, todo: Todo<Handle>, own: Option<Key>) -> Option<Arc<Life>> {
+    /// Does it; the incarnation that is left to the caller to run, if there is one.
+    fn perform(self: &Arc<Self>, todo: Todo<Handle>) -> Option<Arc<Life>> {
         let mut in_place = None;
-        for this in todo.0 {
+        for this in todo {
             match this {
-                Do::Start(key, _, _, life) if own == Some(key) => in_place = Some(life),
-                Do::Start(key, generation, ward, life) => {
+                Do::Start(_, _, None, life) => in_place = Some(life),
+                Do::Start(key, generation, Some(ward), life) => {
                     let task = ward.0.spawn(life);
                     let doomed = self.roster.lock().spawned(key, generation, task);
                     if let Some(task) = doomed {
@@ -151,7 +162,7 @@ impl Inner {
                     if let Some(at) = self.instant(gone_by) {
                         let _ = life.stop_by.set(at);
                     }
-                    life.source.cancel(match reason {
+                    life.source(&self.root).cancel(match reason {
                         Reason::Silent | Reason::Late => Cause::Timeout,
                         Reason::Sibling | Reason::Closed | Reason::Hung => Cause::Failed,
                         Reason::Asked => Cause::Superseded,
@@ -175,12 +186,16 @@ impl Inner {
                 }
             }
         }
-        self.news.notify_waiters();
+        // ORDERING: Relaxed: the roster's lock orders it, see there.
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.news.notify_waiters();
+        }
         in_place
     }
 
     /// Waits until `f` finds in the roster what it looks for.
     pub(crate) async fn until<R>(&self, mut f: impl FnMut(&Roster<Handle>) -> Option<R>) -> R {
+        let _waiting = Waiting::new(&self.waiting);
         loop {
             let mut news = pin!(self.news.notified());
             news.as_mut().enable();
@@ -235,5 +250,22 @@ impl Inner {
             roster.close(now, now, todo);
             roster.tick(now, todo);
         });
+    }
+}
+
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        // ORDERING: Relaxed, as for the read.
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // ORDERING: Relaxed: one that is counted too long is told for nothing.
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

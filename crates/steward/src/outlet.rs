@@ -28,13 +28,36 @@ struct Queue<T> {
     within: u32,
     /// The newest generation that was ever let in or shut out.
     newest: u32,
-    depth: usize,
+    depth: u32,
     /// By how many handles it may be read; none comes back when the last has gone.
     handles: u32,
     ended: bool,
+    /// Few wards publish, and all of them have a queue.
+    more: Option<Box<More<T>>>,
+}
+
+#[derive(Debug)]
+struct More<T> {
     values: VecDeque<T>,
     readers: Vec<Waker>,
     writers: Vec<Waker>,
+}
+
+impl<T> Queue<T> {
+    fn more(&mut self) -> &mut More<T> {
+        self.more.get_or_insert_with(|| {
+            Box::new(More {
+                values: VecDeque::new(),
+                readers: Vec::new(),
+                writers: Vec::new(),
+            })
+        })
+    }
+
+    fn take_writers(&mut self) -> Vec<Waker> {
+        let more = self.more.as_mut();
+        more.map_or_else(Vec::new, |more| std::mem::take(&mut more.writers))
+    }
 }
 
 /// Why a value came back.
@@ -46,17 +69,15 @@ pub(crate) enum Refusal {
 }
 
 impl<T> Outlet<T> {
-    /// A queue of at most `depth` values, with one handle; none is let in yet.
+    /// A queue of at most `depth` values, at least one, with one handle; none is let in yet.
     pub(crate) fn new(depth: usize) -> Self {
         Self(Mutex::new(Queue {
             within: NOBODY,
             newest: NOBODY,
-            depth: depth.max(1),
+            depth: u32::try_from(depth.max(1)).unwrap_or(u32::MAX),
             handles: 1,
             ended: false,
-            values: VecDeque::new(),
-            readers: Vec::new(),
-            writers: Vec::new(),
+            more: None,
         }))
     }
 
@@ -68,7 +89,7 @@ impl<T> Outlet<T> {
         }
         queue.newest = generation;
         queue.within = generation;
-        let shut_out = std::mem::take(&mut queue.writers);
+        let shut_out = queue.take_writers();
         drop(queue);
         wake(shut_out);
         true
@@ -82,7 +103,7 @@ impl<T> Outlet<T> {
             return;
         }
         queue.within = NOBODY;
-        let shut_out = std::mem::take(&mut queue.writers);
+        let shut_out = queue.take_writers();
         drop(queue);
         wake(shut_out);
     }
@@ -97,11 +118,12 @@ impl<T> Outlet<T> {
         let mut queue = self.0.lock();
         queue.handles -= 1;
         if queue.handles == 0 {
-            let unread = std::mem::take(&mut queue.values);
-            let writers = std::mem::take(&mut queue.writers);
+            let more = queue.more.take();
             drop(queue);
-            drop(unread);
-            wake(writers);
+            if let Some(more) = more {
+                drop(more.values);
+                wake(more.writers);
+            }
         }
     }
 
@@ -111,10 +133,12 @@ impl<T> Outlet<T> {
         queue.ended = true;
         queue.within = NOBODY;
         queue.newest = u32::MAX;
-        let mut all = std::mem::take(&mut queue.readers);
-        all.append(&mut queue.writers);
+        let more = queue.more.as_mut();
+        let readers = more.map_or_else(Vec::new, |more| std::mem::take(&mut more.readers));
+        let writers = queue.take_writers();
         drop(queue);
-        wake(all);
+        wake(readers);
+        wake(writers);
     }
 
     /// Puts `value` in, if `generation` is let in and there is room.
@@ -145,12 +169,14 @@ impl<T> Outlet<T> {
         if queue.handles == 0 {
             return Err((value, Refusal::NoReader));
         }
-        if queue.values.len() >= queue.depth {
-            full(&mut queue.writers);
+        let depth = queue.depth as usize;
+        let more = queue.more();
+        if more.values.len() >= depth {
+            full(&mut more.writers);
             return Err((value, Refusal::Full));
         }
-        queue.values.push_back(value);
-        let readers = std::mem::take(&mut queue.readers);
+        more.values.push_back(value);
+        let readers = std::mem::take(&mut more.readers);
         drop(queue);
         wake(readers);
         Ok(())
@@ -159,8 +185,8 @@ impl<T> Outlet<T> {
     /// The oldest value that is there now.
     pub(crate) fn pop(&self) -> Option<T> {
         let mut queue = self.0.lock();
-        let value = queue.values.pop_front()?;
-        let writers = std::mem::take(&mut queue.writers);
+        let value = queue.more.as_mut()?.values.pop_front()?;
+        let writers = queue.take_writers();
         drop(queue);
         wake(writers);
         Some(value)
@@ -169,14 +195,15 @@ impl<T> Outlet<T> {
     /// The oldest value, or `None` when the ward has ended and nothing is left.
     pub(crate) fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<T>> {
         let mut queue = self.0.lock();
-        let Some(value) = queue.values.pop_front() else {
+        let value = queue.more.as_mut().and_then(|more| more.values.pop_front());
+        let Some(value) = value else {
             if queue.ended {
                 return Poll::Ready(None);
             }
-            note(&mut queue.readers, cx.waker());
+            note(&mut queue.more().readers, cx.waker());
             return Poll::Pending;
         };
-        let writers = std::mem::take(&mut queue.writers);
+        let writers = queue.take_writers();
         drop(queue);
         wake(writers);
         Poll::Ready(Some(value))

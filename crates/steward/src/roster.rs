@@ -54,6 +54,12 @@ pub(crate) struct Roster<P: Port> {
     window: Window,
     chance: Chance,
     group: Option<Group>,
+    /// The life of an incarnation that just left, for the next one of its ward if that is started at once.
+    spent: Option<(Key, P::Life)>,
+    /// That one may run in the task of the one before.
+    in_place: bool,
+    /// Those of the ward that was added last, since the next one often has the same.
+    terms: Option<Arc<Terms>>,
 }
 
 impl<P: Port> Roster<P> {
@@ -73,6 +79,9 @@ impl<P: Port> Roster<P> {
             window: Window::default(),
             chance: Chance::new(seed),
             group: None,
+            spent: None,
+            in_place: false,
+            terms: None,
         }
     }
 
@@ -101,6 +110,10 @@ impl<P: Port> Roster<P> {
         let seq = self.next_seq;
         self.next_seq += 1;
         self.names.insert(Arc::clone(&name), index);
+        if !self.terms.as_ref().is_some_and(|last| **last == terms) {
+            self.terms = None;
+        }
+        let terms = Arc::clone(self.terms.get_or_insert_with(|| Arc::new(terms)));
         self.places[index as usize] = Some(Entry {
             seq,
             name,
@@ -134,24 +147,26 @@ impl<P: Port> Roster<P> {
         None
     }
 
-    /// An incarnation has ended. Called exactly once for each that was started. True if its task may go on with the next
-    /// one: not that of a zombie, nor one that is to be aborted, nor within a group, where it would overtake the others.
+    /// An incarnation has ended. Called exactly once for each that was started; `goes_on` by its task, which may then run the next one
+    /// in place: not if it is that of a zombie, or is to be aborted, nor within a group, where it would overtake the others.
     pub(crate) fn exited(
         &mut self,
         key: Key,
         generation: u32,
         reason: Reason,
+        goes_on: bool,
         now: Duration,
         todo: &mut Todo<P>,
-    ) -> bool {
+    ) {
         let alone = self.rules.strategy == Strategy::OneForOne && self.is_ready();
         let live = self
             .find_mut(key)
             .filter(|e| e.generation == generation && e.is_live());
         if let Some(entry) = live {
-            let goes_on = alone && !entry.doomed && entry.task.is_some();
+            self.in_place = goes_on && alone && !entry.doomed && entry.task.is_some();
             self.leave(key, reason, now, todo);
-            return goes_on;
+            self.in_place = false;
+            return;
         }
         if let Some(at) = self
             .zombies
@@ -162,7 +177,7 @@ impl<P: Port> Roster<P> {
             if matches!(self.stage, Stage::Closing { .. } | Stage::Closed) {
                 self.note_end(Arc::clone(&ward), &reason, true);
             }
-            if todo.1 {
+            if todo.listened {
                 todo.add(Do::Tell(Event {
                     ward,
                     generation,
@@ -170,7 +185,6 @@ impl<P: Port> Roster<P> {
                 }));
             }
         }
-        false
     }
 
     /// An incarnation said that it is ready.
@@ -200,7 +214,7 @@ impl<P: Port> Roster<P> {
         let entry = self.find_mut(key).expect("a live ward is in its place");
         let healthy = entry.healthy(now, &exit);
         entry.forget(healthy);
-        todo.0.extend(entry.life.take().map(Do::Drop));
+        let spent = entry.life.take();
         // One that was dropped unasked lost its runtime.
         let aborted = std::mem::take(&mut entry.doomed);
         let lost = matches!(exit, Reason::Runtime) && !aborted;
@@ -208,19 +222,25 @@ impl<P: Port> Roster<P> {
             Phase::Stopping { intent, since, .. } => (intent, since),
             _ => (Intent::Heal(exit.clone()), now),
         };
+        self.spent = spent.map(|life| (key, life));
         match intent {
             Intent::Stop => self.remove(key, Reason::Stopped, todo),
             _ if !open => self.closed_one(key, &exit, aborted, todo),
             _ if lost => self.remove(key, exit, todo),
             Intent::Heal(reason) => self.failed(key, reason, now.saturating_sub(since), now, todo),
             Intent::Restart => {
+                let entry = self.find_mut(key).expect("a live ward is in its place");
                 entry.last = Some(Reason::Asked);
                 if !self.joins_group(key) {
                     self.start(key, now, todo);
                 }
             }
-            Intent::Group | Intent::Close => entry.last = Some(Reason::Sibling),
+            Intent::Group | Intent::Close => {
+                let entry = self.find_mut(key).expect("a live ward is in its place");
+                entry.last = Some(Reason::Sibling);
+            }
         }
+        todo.add(self.spent.take().map(|(_, life)| Do::Drop(life)));
         self.advance_group(now, todo);
         self.advance_close(now, todo);
     }
@@ -290,6 +310,9 @@ impl<P: Port> Roster<P> {
 
     /// Starts the next incarnation of a ward that has none.
     fn start(&mut self, key: Key, now: Duration, todo: &mut Todo<P>) {
+        let spent = self.spent.take_if(|(of, _)| *of == key);
+        let mut spent = spent.map(|(_, life)| life);
+        let in_place = self.in_place && spent.is_some();
         let entry = self.find_mut(key).expect("a ward to start is in its place");
         debug_assert!(!entry.is_live(), "two incarnations at once");
         entry.restarts += u32::from(entry.generation > 0);
@@ -303,9 +326,10 @@ impl<P: Port> Roster<P> {
             since: now,
             unready,
         };
-        let life = entry.port.conceive(key, generation);
+        let life = entry.port.conceive(key, generation, &mut spent);
+        todo.add(spent.map(Do::Drop));
         entry.life = Some(life.clone());
-        let port = entry.port.clone();
+        let port = (!in_place).then(|| entry.port.clone());
         entry.tell(What::Started, todo);
         todo.add(Do::Start(key, generation, port, life));
         if let Some(at) = unready {

@@ -34,7 +34,7 @@ impl Port for Fake {
     type Life = Arc<Life>;
     type Task = ();
 
-    fn conceive(&self, _key: Key, _generation: u32) -> Arc<Life> {
+    fn conceive(&self, _key: Key, _generation: u32, _spent: &mut Option<Arc<Life>>) -> Arc<Life> {
         Arc::new(Life {
             ward: self.clone(),
             cancelled: AtomicBool::new(false),
@@ -70,9 +70,10 @@ impl House {
     fn call<R>(&self, f: impl FnOnce(&mut Roster<Fake>, &mut Todo<Fake>) -> R) -> R {
         let mut todo = Todo::new(false);
         let answer = f(&mut self.roster.lock(), &mut todo);
-        for this in todo.0 {
+        for this in todo {
             match this {
                 Do::Start(_, generation, port, life) => {
+                    let port = port.unwrap_or_else(|| life.ward.clone());
                     let gone = port.0.gone.load(Ordering::Relaxed);
                     assert_eq!(gone + 1, generation as usize, "two incarnations at once");
                     port.0.outlet.open(generation);
@@ -98,7 +99,14 @@ impl House {
             .gone
             .fetch_max(generation as usize, Ordering::Relaxed);
         self.call(|roster, todo| {
-            roster.exited(key, generation, Reason::Finished, Duration::ZERO, todo);
+            roster.exited(
+                key,
+                generation,
+                Reason::Finished,
+                true,
+                Duration::ZERO,
+                todo,
+            );
         });
     }
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use evenkeel_cancel::Cause;
 use evenkeel_steward::{
     Backoff, BoxError, Builder, Ctx, Escalated, Intensity, Reason, Restart, StartError, State,
     Steward, Unpublished, What,
@@ -419,4 +420,33 @@ async fn without_a_reader_nothing_is_published() {
 async fn a_timeout_that_cannot_be_watched_is_refused_at_the_start() {
     let refused = Steward::builder().timeout(39 * MS).start().unwrap_err();
     assert_eq!(refused, StartError::Timeout(39 * MS));
+}
+
+/// What an incarnation has spawned, and given its token or its context to, is told when it ends.
+#[tokio::test(start_paused = true)]
+async fn what_an_incarnation_leaves_behind_is_told_to_go() {
+    let steward = steward();
+    let log = Log::new();
+    let noted = log.clone();
+    let ward = steward.child("w", move |ctx: Ctx| {
+        let log = noted.clone();
+        async move {
+            if ctx.generation() == 3 {
+                beat_on(&ctx).await;
+            }
+            let asks_early = ctx.generation() == 1;
+            let early = asks_early.then(|| ctx.token().clone());
+            tokio::spawn(async move {
+                sleep(S).await;
+                let late = ctx.token().clone();
+                let cause = early.unwrap_or(late).cancelled().await;
+                log.note((ctx.generation(), cause));
+            });
+            Err::<(), BoxError>("leaves a task behind".into())
+        }
+    });
+    let _ward = ward.start().unwrap();
+    sleep(10 * S).await;
+    let told: Vec<_> = log.all().into_iter().map(|(_, told)| told).collect();
+    assert_eq!(told, [(1, Cause::Failed), (2, Cause::Failed)]);
 }

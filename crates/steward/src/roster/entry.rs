@@ -1,7 +1,9 @@
 //! What a roster is made of: a ward's place, its phase and its rules, and what is to be done for it.
 
+use std::iter::Chain;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{option, vec};
 
 use crate::event::{Event, Reason, What};
 use crate::rules::{Backoff, Intensity, Restart, Strategy};
@@ -13,8 +15,9 @@ pub(crate) trait Port: Clone {
     /// What can be aborted.
     type Task;
 
-    /// Prepares an incarnation. Called under the roster's lock: runs no foreign code.
-    fn conceive(&self, key: Key, generation: u32) -> Self::Life;
+    /// Prepares an incarnation; it may take the life of the one before, that is `spent`, to make it over. Called under the roster's
+    /// lock: runs no foreign code.
+    fn conceive(&self, key: Key, generation: u32, spent: &mut Option<Self::Life>) -> Self::Life;
 
     /// Whether its pulse is silent now. Called under the roster's lock: runs no foreign code.
     fn is_silent(life: &Self::Life) -> bool;
@@ -22,7 +25,8 @@ pub(crate) trait Port: Clone {
 
 /// What is to be done once the lock is given back.
 pub(crate) enum Do<P: Port> {
-    Start(Key, u32, P, P::Life),
+    /// In a task of its own; or in place, by the runner that has just ended.
+    Start(Key, u32, Option<P>, P::Life),
     /// With the time by which it has to be gone.
     Cancel(P::Life, Reason, Duration),
     Abort(P::Task),
@@ -38,16 +42,38 @@ pub(crate) enum Do<P: Port> {
     Closed,
 }
 
-/// What there is to do, in order; and whether anyone listens to what is told.
-pub(crate) struct Todo<P: Port>(pub(crate) Vec<Do<P>>, pub(crate) bool);
+/// What there is to do, in order.
+pub(crate) struct Todo<P: Port> {
+    /// Often the only one; so that a restart in place allocates no list.
+    first: Option<Do<P>>,
+    rest: Vec<Do<P>>,
+    /// Whether anyone listens to what is told.
+    pub(super) listened: bool,
+}
 
 impl<P: Port> Todo<P> {
     pub(crate) fn new(listened: bool) -> Self {
-        Self(Vec::new(), listened)
+        Self {
+            first: None,
+            rest: Vec::new(),
+            listened,
+        }
     }
 
-    pub(super) fn add(&mut self, this: Do<P>) {
-        self.0.push(this);
+    pub(super) fn add(&mut self, this: impl Into<Option<Do<P>>>) {
+        match (this.into(), &self.first) {
+            (Some(this), None) => self.first = Some(this),
+            (this, _) => self.rest.extend(this),
+        }
+    }
+}
+
+impl<P: Port> IntoIterator for Todo<P> {
+    type Item = Do<P>;
+    type IntoIter = Chain<option::IntoIter<Do<P>>, vec::IntoIter<Do<P>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.rest)
     }
 }
 
@@ -69,8 +95,8 @@ pub(crate) struct Rules {
     pub(crate) deadline: Duration,
 }
 
-/// The rules of one ward.
-#[derive(Clone, Copy, Debug)]
+/// The rules of one ward, mostly the same for many.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Terms {
     pub(crate) restart: Restart,
     pub(crate) backoff: Backoff,
@@ -138,7 +164,7 @@ pub(crate) struct Entry<P: Port> {
     pub(crate) failures: u32,
     pub(crate) restarts: u32,
     pub(crate) phase: Phase,
-    pub(crate) terms: Terms,
+    pub(crate) terms: Arc<Terms>,
     pub(crate) last: Option<Reason>,
     pub(crate) port: P,
     pub(crate) life: Option<P::Life>,
@@ -172,7 +198,7 @@ impl<P: Port> Entry<P> {
 
 impl<P: Port> Entry<P> {
     pub(super) fn tell(&self, what: What, todo: &mut Todo<P>) {
-        if todo.1 {
+        if todo.listened {
             todo.add(Do::Tell(Event {
                 ward: Arc::clone(&self.name),
                 generation: self.generation,

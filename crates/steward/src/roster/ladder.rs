@@ -130,8 +130,7 @@ impl<P: Port> Roster<P> {
         };
         let life = entry.life.clone();
         entry.tell(What::Stopping(reason.clone()), todo);
-        todo.0
-            .extend(life.map(|life| Do::Cancel(life, reason, gone_by)));
+        todo.add(life.map(|life| Do::Cancel(life, reason, gone_by)));
         self.alarm(until, key, todo);
     }
 
@@ -151,7 +150,7 @@ impl<P: Port> Roster<P> {
             entry.doomed = true;
             let task = entry.task.take();
             entry.tell(What::Aborted, todo);
-            todo.0.extend(task.map(Do::Abort));
+            todo.add(task.map(Do::Abort));
         }
         self.alarm(until, key, todo);
     }
@@ -176,7 +175,7 @@ impl<P: Port> Roster<P> {
                 } => reason.clone(),
                 _ => Reason::Hung,
             };
-            todo.0.extend(entry.life.take().map(Do::Drop));
+            todo.add(entry.life.take().map(Do::Drop));
             entry.phase = Phase::Waiting;
             self.escalate(key, reason, now, todo);
             return;
