@@ -21,7 +21,7 @@
 use evenkeel_sync::atomic::{AtomicU64, Ordering::*};
 use evenkeel_sync::{hint, thread};
 
-use crate::plan::{Ask, Granted, Plan, Short};
+use crate::plan::{Ask, Granted, Plan, Short, Verdict};
 use crate::scale::{HORIZON, Scale};
 
 const LOCK: u64 = 1;
@@ -58,6 +58,16 @@ impl Wait {
         } else {
             thread::yield_now();
         }
+    }
+
+    /// After a lost exchange: others are busy here, and go on faster if they are left the cache line for a while.
+    fn lost(&mut self) {
+        if !evenkeel_sync::MODELLED {
+            for _ in 0..32 {
+                hint::spin_loop();
+            }
+        }
+        self.turn();
     }
 }
 
@@ -99,16 +109,25 @@ impl Counter {
         }
     }
 
-    /// An unlocked word and the plan in force with it.
+    /// An unlocked word and the plan in force with it; `None` if it is locked.
+    #[inline]
+    fn glance(&self) -> Option<(u64, Plan)> {
+        // ORDERING: Acquire, with the Release of whoever stored this word: the plan read next is no older than it.
+        // Model `replan_take`.
+        let word = self.word.load(Acquire);
+        if word & LOCK == 0 {
+            return Some((word, self.plan()));
+        }
+        None
+    }
+
+    /// The same, when it is no longer locked.
     #[inline]
     pub(crate) fn read(&self) -> (u64, Plan) {
         let mut wait = Wait::default();
         loop {
-            // ORDERING: Acquire, with the Release of whoever stored this word: the plan read next is no older than it.
-            // Model `replan_take`.
-            let word = self.word.load(Acquire);
-            if word & LOCK == 0 {
-                return (word, self.plan());
+            if let Some(read) = self.glance() {
+                return read;
             }
             wait.turn();
         }
@@ -147,24 +166,36 @@ impl Counter {
     /// Takes `n` tokens or none.
     #[inline]
     pub(crate) fn take(&self, ask: &Ask) -> Result<Granted, Short> {
+        self.attempt(ask).unwrap_or_else(|| self.take_on(ask))
+    }
+
+    /// Others were quicker, or the word was locked.
+    #[cold]
+    fn take_on(&self, ask: &Ask) -> Result<Granted, Short> {
         let mut wait = Wait::default();
         loop {
-            let (word, plan) = self.read();
-            if plan.over(ask.now) {
-                self.restart(ask.now);
-                continue;
+            wait.lost();
+            if let Some(taken) = self.attempt(ask) {
+                return taken;
             }
-            match Self::judge(word, &plan, ask) {
-                Ok((moment, spent)) => {
-                    let next = spent << FLAGS | word & QUEUED;
-                    if next == word || self.swap(word, next) {
-                        return Ok(plan.granted(spent, moment, ask));
-                    }
-                    wait.turn();
-                }
-                Err(short) if self.stands(word) => return Err(short),
-                Err(_) => wait.turn(),
+        }
+    }
+
+    /// `None` if it is to be tried again.
+    #[inline]
+    fn attempt(&self, ask: &Ask) -> Option<Result<Granted, Short>> {
+        let (word, plan) = self.glance()?;
+        if plan.over(ask.now) {
+            self.restart(ask.now);
+            return None;
+        }
+        match Self::judge(word, &plan, ask) {
+            Ok(verdict) => {
+                let next = verdict.spent << FLAGS | word & QUEUED;
+                let taken = next == word || self.swap(word, next);
+                taken.then(|| Ok(verdict.granted(&plan, ask)))
             }
+            Err(short) => self.stands(word).then_some(Err(short)),
         }
     }
 
@@ -194,27 +225,36 @@ impl Counter {
             .is_ok()
     }
 
-    /// Whether `ask` may be granted, when it then counts, and what is spent after it.
+    /// Whether `ask` may be granted, and what follows from it.
     #[inline]
-    pub(crate) fn judge(word: u64, plan: &Plan, ask: &Ask) -> Result<(u64, u64), Short> {
+    pub(crate) fn judge(word: u64, plan: &Plan, ask: &Ask) -> Result<Verdict, Short> {
         let spent = word >> FLAGS;
+        let produced = plan.produced(ask.now);
+        let verdict = |moment, spent| Verdict {
+            moment,
+            spent,
+            left: plan.left(spent, produced),
+        };
         if ask.n == 0 {
-            return Ok((ask.now, spent));
+            return Ok(verdict(ask.now, spent));
         }
         let price = plan.scale.price(ask.n).ok_or(Short::TooDeep)?;
         if price == 0 {
-            return Ok((ask.now, spent));
+            return Ok(verdict(ask.now, spent));
         }
         if word & QUEUED != 0 && !ask.head {
             return Err(Short::Queued);
         }
-        if plan.charge(spent, price, ask.now).is_none() {
+        let Some(charged) = plan.charge_of(spent, price, produced) else {
             return Err(plan.short(spent, price));
+        };
+        if ask.late == 0 {
+            return Ok(verdict(ask.now, charged));
         }
         let moment = plan.moment(spent, price, ask);
         let charged = plan.charge(spent, price, moment);
         charged
-            .map(|charged| (moment, charged))
+            .map(|charged| verdict(moment, charged))
             .ok_or(Short::Until(ask.now))
     }
 
@@ -282,7 +322,13 @@ impl Counter {
         let charged = plan.charge(word >> FLAGS, price, moment);
         let spent = charged.filter(|_| price != 0).unwrap_or(word >> FLAGS);
         self.unlock(spent << FLAGS | word & QUEUED);
-        plan.granted(spent, moment, ask)
+        let left = plan.level(spent, ask.now);
+        let verdict = Verdict {
+            moment,
+            spent,
+            left,
+        };
+        verdict.granted(plan, ask)
     }
 
     #[inline]

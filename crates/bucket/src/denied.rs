@@ -84,12 +84,16 @@ impl Denied {
         Self { by, refusal, wait }
     }
 
-    /// Too late for a deadline, but there so long from now.
-    pub(crate) const fn too_late(by: Name, wait: Option<Duration>) -> Self {
-        let wait = match wait {
-            Some(wait) => nanos(wait),
-            None => UNKNOWN,
-        };
+    /// There in so many nanoseconds.
+    #[inline]
+    pub(crate) fn later(by: Name, wait: u64) -> Self {
+        let (refusal, wait) = (Kind::Later, wait.min(UNKNOWN - 1));
+        Self { by, refusal, wait }
+    }
+
+    /// Too late for a deadline, but there in so many nanoseconds.
+    pub(crate) fn too_late(by: Name, wait: Option<u64>) -> Self {
+        let wait = wait.map_or(UNKNOWN, |wait| wait.min(UNKNOWN - 1));
         let refusal = Kind::DeadlineTooSoon;
         Self { by, refusal, wait }
     }

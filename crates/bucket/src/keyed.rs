@@ -197,13 +197,13 @@ impl<K: Hash + ?Sized, S: BuildHasher> Keyed<K, S> {
 
     #[cold]
     fn denied(&self, refused: &Refused, n: u64, now: u64) -> Denied {
-        let refusal = match refused {
-            Refused::Short(short) => later(short.due(), now),
-            Refused::Queued(gate) => later(gate.estimate(n, now), now),
-            Refused::Full(None) => Refusal::Unavailable,
-            Refused::Full(due) => later(*due, now),
+        let due = match refused {
+            Refused::Short(short) => short.due(),
+            Refused::Queued(gate) => gate.estimate(n, now),
+            Refused::Full(None) => return refuse(&self.name, Refusal::Unavailable),
+            Refused::Full(due) => *due,
         };
-        refuse(&self.name, refusal)
+        later(&self.name, due, now)
     }
 }
 

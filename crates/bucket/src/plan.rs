@@ -40,6 +40,14 @@ impl Ask {
     }
 }
 
+/// What may be granted: the moment at which it counts, and the ticks that are then spent and, as of now, left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) moment: u64,
+    pub(crate) spent: u64,
+    pub(crate) left: u64,
+}
+
 /// Granted: what is left, and how late the grant was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Granted {
@@ -97,7 +105,7 @@ impl Plan {
 
     /// Ticks produced by `now`, and 1 if a part of a tick was cut off.
     #[inline]
-    fn produced(&self, now: u64) -> (u64, u64) {
+    pub(crate) fn produced(&self, now: u64) -> (u64, u64) {
         let (made, cut) = self
             .scale
             .made(now.saturating_sub(self.origin).min(self.horizon));
@@ -110,11 +118,17 @@ impl Plan {
     }
 
     /// `spent` after `price` is taken at `now`; `None` if there is too little.
+    #[inline]
+    pub(crate) fn charge(&self, spent: u64, price: u64, now: u64) -> Option<u64> {
+        self.charge_of(spent, price, self.produced(now))
+    }
+
+    /// The same, of what is [produced](Self::produced) by then.
     ///
     /// What flowed over a full bucket is gone, so `spent` first catches up; a part of a tick is then counted as spent.
     #[inline]
-    pub(crate) fn charge(&self, spent: u64, price: u64, now: u64) -> Option<u64> {
-        let (made, cut) = self.produced(now);
+    pub(crate) fn charge_of(&self, spent: u64, price: u64, produced: (u64, u64)) -> Option<u64> {
+        let (made, cut) = produced;
         let floor = made.saturating_sub(self.scale.cap);
         if spent.max(floor) + price > made {
             return None;
@@ -130,7 +144,11 @@ impl Plan {
     }
 
     pub(crate) fn level(&self, spent: u64, now: u64) -> u64 {
-        let (made, _) = self.produced(now);
+        self.left(spent, self.produced(now))
+    }
+
+    #[inline]
+    pub(crate) fn left(&self, spent: u64, (made, _): (u64, u64)) -> u64 {
         made.saturating_sub(spent).min(self.scale.cap)
     }
 
@@ -152,13 +170,15 @@ impl Plan {
         }
         due.max(earliest).min(ask.now)
     }
+}
 
+impl Verdict {
     #[inline]
-    pub(crate) fn granted(&self, spent: u64, moment: u64, ask: &Ask) -> Granted {
+    pub(crate) fn granted(&self, plan: &Plan, ask: &Ask) -> Granted {
         Granted {
-            left: self.level(spent, ask.now),
-            cost: self.scale.cost,
-            late: ask.now - moment,
+            left: self.left,
+            cost: plan.scale.cost,
+            late: ask.now - self.moment,
         }
     }
 }

@@ -86,10 +86,7 @@ impl Scale {
         if self.den == 1 {
             return (ns * self.num, 0);
         }
-        let (num, den) = (u128::from(self.num), u128::from(self.den));
-        let product = u128::from(ns) * num;
-        let ticks = product / den;
-        (ticks as u64, u64::from(ticks * den != product))
+        made_rounded(ns, self.num, self.den)
     }
 
     /// What `ns` nanoseconds make, however many, at most `cap`.
@@ -104,15 +101,11 @@ impl Scale {
         if ticks == 0 {
             return Some(0);
         }
-        if self.num == 0 {
-            return None;
+        match u64::try_from(ticks) {
+            // Most rates are one token in some time, and a division takes longer than all the rest of a refusal.
+            Ok(ticks) if self.num == 1 && self.den == 1 => Some(ticks),
+            _ => time_rounded(ticks, self.num, self.den),
         }
-        let num = u128::from(self.num);
-        let ns = match u64::try_from(ticks) {
-            Ok(ticks) if self.den == 1 => return Some(ticks.div_ceil(self.num)),
-            _ => ticks.saturating_mul(u128::from(self.den)).div_ceil(num),
-        };
-        Some(u64::try_from(ns).unwrap_or(u64::MAX))
     }
 
     /// What `n` tokens cost; `None` if the bucket never holds so many.
@@ -129,4 +122,26 @@ impl Scale {
         let same = u128::from(ticks) * u128::from(self.cost) / u128::from(from.cost);
         u64::try_from(same).map_or(self.cap, |same| same.min(self.cap))
     }
+}
+
+// These are not inlined: their divisions would cost registers also where there is nothing to divide.
+
+#[inline(never)]
+fn made_rounded(ns: u64, num: u64, den: u64) -> (u64, u64) {
+    let (num, den) = (u128::from(num), u128::from(den));
+    let product = u128::from(ns) * num;
+    let ticks = product / den;
+    (ticks as u64, u64::from(ticks * den != product))
+}
+
+#[inline(never)]
+fn time_rounded(ticks: u128, num: u64, den: u64) -> Option<u64> {
+    if num == 0 {
+        return None;
+    }
+    let ns = match u64::try_from(ticks) {
+        Ok(ticks) if den == 1 => return Some(ticks.div_ceil(num)),
+        _ => ticks.saturating_mul(den.into()).div_ceil(num.into()),
+    };
+    Some(u64::try_from(ns).unwrap_or(u64::MAX))
 }

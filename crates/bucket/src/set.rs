@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Poll, ready};
-use std::time::Duration;
 
 use evenkeel_sync::Arc;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -25,22 +24,30 @@ pub(crate) struct Set<'a> {
 }
 
 /// A refusal in words. Nothing but a deadline makes `Later` of a wait.
+#[inline]
 pub(crate) fn deny(gate: &Gate, name: &Name, short: Short, n: u64, now: u64) -> Denied {
     let due = match short {
         Short::Queued => gate.estimate(n, now),
         short => short.due(),
     };
-    refuse(name, later(due, now))
+    later(name, due, now)
 }
 
-pub(crate) fn later(due: Option<u64>, now: u64) -> Refusal {
-    due.map_or(Refusal::Never, |due| {
-        Refusal::Later(Duration::from_nanos(due.saturating_sub(now)))
-    })
+/// Not before `due`; `None`: never.
+#[inline]
+pub(crate) fn later(name: &Name, due: Option<u64>, now: u64) -> Denied {
+    let Some(due) = due else {
+        return refuse(name, Refusal::Never);
+    };
+    let denied = Denied::later(name.clone(), due.saturating_sub(now));
+    telemetry::denied(&denied);
+    denied
 }
 
 pub(crate) fn refuse(name: &Name, refusal: Refusal) -> Denied {
-    telemetry::denied(Denied::new(name.clone(), refusal))
+    let denied = Denied::new(name.clone(), refusal);
+    telemetry::denied(&denied);
+    denied
 }
 
 impl<'a> Set<'a> {
@@ -90,9 +97,11 @@ impl<'a> Set<'a> {
             Step::Granted(granted) => Ok(grant(n, granted)),
             Step::Refused(at, short @ (Short::Until(_) | Short::Queued)) => {
                 let due = short.due();
-                let wait = due.map(|due| Duration::from_nanos(due.saturating_sub(time::now())));
+                let wait = due.map(|due| due.saturating_sub(time::now()));
                 let name = self.names[at].clone();
-                Err(telemetry::denied(Denied::too_late(name, wait)))
+                let denied = Denied::too_late(name, wait);
+                telemetry::denied(&denied);
+                Err(denied)
             }
             Step::Refused(at, _) => Err(refuse(&self.names[at], Refusal::Never)),
             Step::Wait(_) => unreachable!("a waiter that waits has no result"),

@@ -70,9 +70,8 @@ fn judge_locked<C: Counted>(set: &[C], strict: &[u32], ask: &Ask) -> Result<u64,
     let mut at = 0;
     for &place in strict {
         let (word, plan) = set[place as usize].counter().locked();
-        let (moment, _) =
-            Counter::judge(word, &plan, ask).map_err(|short| (place as usize, short))?;
-        at = at.max(moment);
+        let verdict = Counter::judge(word, &plan, ask).map_err(|short| (place as usize, short))?;
+        at = at.max(verdict.moment);
     }
     Ok(at)
 }

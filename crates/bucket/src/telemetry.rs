@@ -4,7 +4,7 @@ use crate::Denied;
 
 /// A bucket has refused.
 #[inline]
-pub(crate) fn denied(denied: Denied) -> Denied {
+pub(crate) fn denied(denied: &Denied) {
     #[cfg(feature = "tracing")]
     tracing::debug!(
         name: "denied",
@@ -12,5 +12,6 @@ pub(crate) fn denied(denied: Denied) -> Denied {
         limit = denied.by(),
         refusal = %denied.refusal(),
     );
-    denied
+    #[cfg(not(feature = "tracing"))]
+    let _ = denied;
 }

@@ -23,7 +23,8 @@ pub(crate) fn now() -> u64 {
 #[inline]
 pub(crate) fn nanos(at: Instant) -> u64 {
     let since = at.saturating_duration_since(epoch());
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    let seconds = since.as_secs().saturating_mul(1_000_000_000);
+    seconds.saturating_add(since.subsec_nanos().into())
 }
 
 /// `None` if tokio cannot name that moment.
