@@ -71,6 +71,51 @@ fn clones_of_the_processors_clock_agree_and_go_on() {
     while clock.now() <= first {}
 }
 
+/// Pitfall: a remainder lost or gained by each take adds up. Takes of all sizes, in millions, against whole fractions.
+#[test]
+fn millions_of_takes_are_those_of_an_exact_bucket() {
+    const TAKES: u64 = 400_000;
+    const DAY: Duration = Duration::from_secs(86_400);
+    for (tokens, time, depth, exactly) in [
+        (10, 60 * SECOND, 10, true),
+        (600_000_000, SECOND, 1000, true),
+        (700_000_000, SECOND, 3, true),
+        (10_000_000_000, SECOND, u32::MAX, true),
+        (12_300_000_000, SECOND, 40, true),
+        (1, DAY, 800, true),
+        (1, DAY, u32::MAX, false),
+        (999_999_937, SECOND, 5, false),
+    ] {
+        let clock = Manual::default();
+        let bucket = Clocked::new(Rate::per(tokens, time), depth, clock.clone());
+        let (tokens, price) = (u128::from(tokens), time.as_nanos());
+        let full = u128::from(depth) * price;
+        let (mut level, mut taken, mut random) = (full, 0, 1_u64);
+        let most = 3 * (price / tokens) as u64 + 2;
+        // The clock ends after 584 years.
+        let takes = TAKES.min(u64::MAX / most);
+        for _ in 0..takes {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let pause = random % most;
+            clock.advance(Duration::from_nanos(pause));
+            level = full.min(level + u128::from(pause) * tokens);
+            let n = random >> 61;
+            let exact = u128::from(n) * price <= level;
+            let granted = bucket.try_acquire(n).is_ok();
+            assert!(exact || !granted, "early: {n} at {tokens} per {time:?}");
+            assert!(
+                granted || !exact || !exactly,
+                "late: {n} at {tokens} per {time:?}"
+            );
+            level -= if granted { u128::from(n) * price } else { 0 };
+            taken += u64::from(granted) * n;
+        }
+        assert!(taken > takes / 4, "many are granted: {taken}");
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Do {
     Take(u64),

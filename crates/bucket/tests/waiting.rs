@@ -2,6 +2,7 @@
 #![cfg(not(loom))]
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -175,6 +176,31 @@ async fn who_is_late_because_the_runtime_is_keeps_its_turn() {
     assert!(poll_once(&mut next).is_pending());
     assert!(poll_once(&mut head).is_ready());
     next.await.unwrap();
+}
+
+/// Pitfall: a timer that fires early, or a waker that is woken for nothing, grants early or is not armed again.
+#[tokio::test(start_paused = true)]
+async fn who_is_polled_too_early_waits_on() {
+    let bucket = empty(Rate::every(SECOND), 1);
+    let start = Instant::now();
+    let mut waiter = acquire(&bucket, 1);
+    for _ in 0..9 {
+        assert!(poll_once(&mut waiter).is_pending());
+        advance(SECOND / 10).await;
+    }
+    waiter.await.unwrap();
+    assert_eq!(start.elapsed(), SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_nothing_stands_behind_nobody() {
+    let bucket = empty(Rate::ZERO, 1);
+    let mut waiter = tokio::spawn(acquire(&bucket, 1));
+    yield_now().await;
+    assert!(bucket.try_acquire(0).is_ok());
+    assert!(bucket.acquire(0, None).await.is_ok());
+    assert!(poll_fn(|cx| Poll::Ready(Pin::new(&mut waiter).poll(cx).is_pending())).await);
+    waiter.abort();
 }
 
 #[tokio::test(start_paused = true)]
