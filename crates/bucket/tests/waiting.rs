@@ -2,7 +2,6 @@
 #![cfg(not(loom))]
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -194,13 +193,14 @@ async fn who_is_polled_too_early_waits_on() {
 
 #[tokio::test(start_paused = true)]
 async fn who_asks_for_nothing_stands_behind_nobody() {
-    let bucket = empty(Rate::ZERO, 1);
-    let mut waiter = tokio::spawn(acquire(&bucket, 1));
+    let bucket = empty(Rate::every(SECOND), 1);
+    let waiter = tokio::spawn(acquire(&bucket, 1));
     yield_now().await;
     assert!(bucket.try_acquire(0).is_ok());
     assert!(bucket.acquire(0, None).await.is_ok());
-    assert!(poll_fn(|cx| Poll::Ready(Pin::new(&mut waiter).poll(cx).is_pending())).await);
-    waiter.abort();
+    let start = Instant::now();
+    waiter.await.unwrap().unwrap();
+    assert_eq!(start.elapsed(), SECOND, "it stood in line");
 }
 
 #[tokio::test(start_paused = true)]
