@@ -48,7 +48,14 @@ pub struct Change {
 #[derive(Default)]
 pub(crate) struct Outbox {
     names: Mutex<Names>,
-    queues: Mutex<Vec<Weak<Queue>>>,
+    queues: Mutex<Queues>,
+}
+
+#[derive(Default)]
+struct Queues {
+    all: Vec<Weak<Queue>>,
+    /// No more changes will come, unless it is opened again.
+    closed: bool,
 }
 
 /// What one listener has not read yet.
@@ -67,19 +74,35 @@ struct QueueState {
 /// A listener that does not read keeps so many changes, and loses the oldest.
 const BACKLOG: usize = 1 << 18;
 
-/// What is to be done once no lock is held.
+/// What is to be done once no lock is held. Made before one is: whether anybody traces is asked of foreign code.
 #[must_use]
-#[derive(Default)]
 pub(crate) struct After {
     wakers: Vec<Waker>,
     #[cfg(feature = "tracing")]
-    traced: Vec<Change>,
+    traced: Option<Vec<Change>>,
 }
 
 impl After {
+    pub(crate) fn new() -> Self {
+        Self {
+            wakers: Vec::new(),
+            #[cfg(feature = "tracing")]
+            traced: tracing::enabled!(target: "evenkeel.heartbeat", tracing::Level::WARN)
+                .then(Vec::new),
+        }
+    }
+
+    /// Whether changes are to be put together though nobody waits for them.
+    fn traces(&self) -> bool {
+        #[cfg(feature = "tracing")]
+        return self.traced.is_some();
+        #[cfg(not(feature = "tracing"))]
+        false
+    }
+
     pub(crate) fn run(self) {
         #[cfg(feature = "tracing")]
-        self.traced.iter().for_each(trace);
+        self.traced.iter().flatten().for_each(trace);
         for waker in self.wakers {
             waker.wake();
         }
@@ -101,14 +124,6 @@ fn trace(change: &Change) {
     }
 }
 
-/// Whether changes are to be put together though nobody waits for them.
-fn traced() -> bool {
-    #[cfg(feature = "tracing")]
-    return tracing::enabled!(target: "evenkeel.heartbeat", tracing::Level::WARN);
-    #[cfg(not(feature = "tracing"))]
-    false
-}
-
 impl Outbox {
     pub(crate) fn name(&self, name: &str) -> u32 {
         self.names.lock().add(name)
@@ -126,11 +141,11 @@ impl Outbox {
     /// pulse comes after.
     pub(crate) fn put(&self, change: impl FnOnce() -> Change, after: &mut After) {
         let queues = self.queues.lock();
-        if queues.is_empty() && !traced() {
+        if queues.all.is_empty() && !after.traces() {
             return;
         }
         let change = change();
-        for queue in queues.iter().filter_map(Weak::upgrade) {
+        for queue in queues.all.iter().filter_map(Weak::upgrade) {
             let mut state = queue.state.lock();
             if state.changes.len() >= BACKLOG {
                 state.changes.pop_front();
@@ -140,7 +155,10 @@ impl Outbox {
             after.wakers.extend(state.waker.take());
         }
         #[cfg(feature = "tracing")]
-        after.traced.push(change);
+        after
+            .traced
+            .iter_mut()
+            .for_each(|all| all.push(change.clone()));
     }
 
     pub(crate) fn put_own(&self, health: Health) {
@@ -149,29 +167,41 @@ impl Outbox {
             name: "monitor".into(),
             health,
         };
-        let mut after = After::default();
+        let mut after = After::new();
         self.put(own, &mut after);
         after.run();
     }
 
     /// No more changes will come.
     pub(crate) fn close(&self) {
-        let mut after = After::default();
-        for queue in self.queues.lock().iter().filter_map(Weak::upgrade) {
+        let mut after = After::new();
+        let mut queues = self.queues.lock();
+        queues.closed = true;
+        for queue in queues.all.iter().filter_map(Weak::upgrade) {
             let mut state = queue.state.lock();
             state.closed = true;
             after.wakers.extend(state.waker.take());
         }
+        drop(queues);
         after.run();
     }
 
+    /// There is a task again.
+    pub(crate) fn open(&self) {
+        self.queues.lock().closed = false;
+    }
+
     fn listen(&self) -> Arc<Queue> {
-        let queue = Arc::new(Queue {
-            state: Mutex::default(),
-        });
         let mut queues = self.queues.lock();
-        queues.retain(|queue| queue.strong_count() > 0);
-        queues.push(Arc::downgrade(&queue));
+        let state = QueueState {
+            closed: queues.closed,
+            ..QueueState::default()
+        };
+        let queue = Arc::new(Queue {
+            state: Mutex::new(state),
+        });
+        queues.all.retain(|queue| queue.strong_count() > 0);
+        queues.all.push(Arc::downgrade(&queue));
         queue
     }
 }
@@ -224,6 +254,8 @@ impl Changes {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Change>> {
+        // Cloned with no lock held: a waker is foreign code.
+        let waker = cx.waker().clone();
         let mut state = self.queue.state.lock();
         if let Some(change) = state.changes.pop_front() {
             return Poll::Ready(Some(change));
@@ -231,10 +263,7 @@ impl Changes {
         if state.closed {
             return Poll::Ready(None);
         }
-        let old = match &state.waker {
-            Some(waker) if waker.will_wake(cx.waker()) => None,
-            _ => state.waker.replace(cx.waker().clone()),
-        };
+        let old = state.waker.replace(waker);
         drop(state);
         drop(old);
         Poll::Pending

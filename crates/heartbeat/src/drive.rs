@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
 
 use crate::changes::After;
 use crate::every::after;
-use crate::monitor::{ClassState, Shared, block};
+use crate::monitor::{Canary, ClassState, Shared, block};
 use crate::planes::TICKS;
 
 /// So many blocks are scanned between two yields: 32k pulses.
@@ -58,8 +57,7 @@ impl Drive {
     async fn scan(&mut self, now: Instant) {
         let timing = &self.class.timing;
         let late = |at: Instant| at.duration_since(self.due) > timing.period;
-        // ORDERING: Relaxed: a beat publishes nothing.
-        let heard = |canary: &Arc<AtomicBool>| canary.swap(false, Ordering::Relaxed);
+        let heard = |canary: &Arc<Canary>| canary.is_heard();
         let deaf = late(now) || !self.class.canary.as_ref().is_none_or(heard);
         let counted = !deaf && !self.grace;
         if deaf {
@@ -86,7 +84,7 @@ impl Drive {
             let Some(block) = block(&self.class.blocks, at) else {
                 break;
             };
-            let mut after = After::default();
+            let mut after = After::new();
             watched += block.planes.scan(witnessed, counted, |news| {
                 let at = block.id(news.place);
                 let mut record = timing.record.lock();
@@ -139,6 +137,11 @@ pub(crate) async fn watch(end: End) {
                 drive.scan(now).await;
             }
         }
-        shared.turn(drives.iter().any(|drive| drive.late));
+        let late = drives.iter().any(|drive| drive.late);
+        let until = drives
+            .iter()
+            .map(|drive| after(drive.due, drive.class.timing.period))
+            .min();
+        shared.turn(late, until);
     }
 }

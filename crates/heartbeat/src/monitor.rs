@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_sync::Mutex;
 use evenkeel_sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 
 use crate::changes::Outbox;
 use crate::drive::{End, watch};
@@ -58,7 +60,36 @@ pub(crate) struct ClassState {
     pub(crate) blocks: Blocks,
     /// Set by a task on the runtime of the pulses, if that is another than ours: while it is not, nobody there is heard,
     /// and nobody is to blame.
-    pub(crate) canary: Option<Arc<AtomicBool>>,
+    pub(crate) canary: Option<Arc<Canary>>,
+}
+
+/// Whether a runtime has time for anybody.
+///
+/// # Protocol
+///
+/// Its task sets `heard`, the scan takes it; `gone` is set once, when the runtime has dropped the task. Neither publishes anything.
+#[derive(Default)]
+pub(crate) struct Canary {
+    heard: AtomicBool,
+    gone: AtomicBool,
+}
+
+impl Canary {
+    /// Whether it was heard since the last call. A runtime that has ended is not starved: who holds a pulse still is to blame.
+    pub(crate) fn is_heard(&self) -> bool {
+        // ORDERING: Relaxed: a beat publishes nothing.
+        self.heard.swap(false, Ordering::Relaxed) || self.gone.load(Ordering::Relaxed)
+    }
+}
+
+/// Dropped with the canary's task.
+struct Gone(Arc<Canary>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        // ORDERING: Relaxed: it publishes nothing.
+        self.0.gone.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What the monitor's task shares with the handles.
@@ -74,19 +105,25 @@ pub(crate) struct Shared {
     /// There is a class that the task does not know.
     pub(crate) fresh: Notify,
     turns: AtomicU64,
-    /// How the task fares.
-    own: Mutex<Health>,
+    own: Mutex<Own>,
+}
+
+/// How the monitor's task fares.
+struct Own {
+    health: Health,
+    /// Until when it turns again, if it is in time.
+    until: Option<Instant>,
 }
 
 impl Shared {
-    /// A turn of the task; `late` if it cannot keep its word to some class.
-    pub(crate) fn turn(&self, late: bool) {
+    /// A turn of the task, the next of which comes `until` then; `late` if it cannot keep its word to some class.
+    pub(crate) fn turn(&self, late: bool, until: Option<Instant>) {
         // ORDERING: Relaxed: it publishes nothing.
         self.turns.fetch_add(1, Ordering::Relaxed);
-        let now = if late { Health::Stalled } else { Health::Live };
-        let before = std::mem::replace(&mut *self.own.lock(), now);
-        if (before == Health::Stalled) != late {
-            self.outbox.put_own(now);
+        let health = if late { Health::Stalled } else { Health::Live };
+        let before = std::mem::replace(&mut *self.own.lock(), Own { health, until });
+        if (before.health == Health::Stalled) != late {
+            self.outbox.put_own(health);
         }
     }
 
@@ -96,12 +133,18 @@ impl Shared {
     }
 
     pub(crate) fn end(&self) {
-        *self.own.lock() = Health::Closed;
+        self.own.lock().health = Health::Closed;
         self.outbox.close();
     }
 
     pub(crate) fn health(&self) -> Health {
-        *self.own.lock()
+        let own = self.own.lock();
+        // Whoever asks may be the only one that is not blocked.
+        let overdue = own.until.is_some_and(|until| until < Instant::now());
+        if overdue && own.health == Health::Live {
+            return Health::Stalled;
+        }
+        own.health
     }
 }
 
@@ -172,7 +215,10 @@ impl Monitor {
                     blocks: Blocks::default(),
                     fresh: Notify::new(),
                     turns: AtomicU64::new(0),
-                    own: Mutex::new(Health::Starting),
+                    own: Mutex::new(Own {
+                        health: Health::Starting,
+                        until: None,
+                    }),
                 }),
                 task: Mutex::default(),
                 canaries: Mutex::default(),
@@ -202,31 +248,37 @@ impl Monitor {
     /// # Errors
     ///
     /// As [`class`](Self::class).
+    ///
+    /// # Panics
+    ///
+    /// If `runtime` has no clock (`enable_time`).
     pub fn class_on(&self, runtime: &Handle, expect: Expect) -> Result<Class, ClassError> {
-        let heard = Arc::new(AtomicBool::new(false));
-        let class = self.new_class(expect, Some(Arc::clone(&heard)))?;
+        {
+            let _inside = runtime.enter();
+            // Panics here, rather than in the task.
+            drop(sleep(Duration::ZERO));
+        }
+        let canary = Arc::new(Canary::default());
+        let class = self.new_class(expect, Some(Arc::clone(&canary)))?;
         let pulse = self.new_class(expect, None)?.register("runtime");
         // What its silence is called.
         let (block, place) = pulse.place();
         block.planes.wake(place, true);
         let period = class.state.timing.period / 2;
+        let gone = Gone(canary);
         let canary = runtime.spawn(async move {
             loop {
                 pulse.beat();
                 // ORDERING: Relaxed: a beat publishes nothing.
-                heard.store(true, Ordering::Relaxed);
-                tokio::time::sleep(period).await;
+                gone.0.heard.store(true, Ordering::Relaxed);
+                sleep(period).await;
             }
         });
         self.keep.canaries.lock().push(canary);
         Ok(class)
     }
 
-    fn new_class(
-        &self,
-        expect: Expect,
-        canary: Option<Arc<AtomicBool>>,
-    ) -> Result<Class, ClassError> {
+    fn new_class(&self, expect: Expect, canary: Option<Arc<Canary>>) -> Result<Class, ClassError> {
         let runtime = Handle::try_current().map_err(|_| ClassError::NoRuntime)?;
         let state = Arc::new(ClassState {
             timing: Arc::new(Timing::new(expect)?),
@@ -238,7 +290,8 @@ impl Monitor {
         shared.fresh.notify_one();
         let mut task = self.keep.task.lock();
         if task.as_ref().is_none_or(JoinHandle::is_finished) {
-            *shared.own.lock() = Health::Starting;
+            shared.own.lock().health = Health::Starting;
+            shared.outbox.open();
             *task = Some(runtime.spawn(watch(End(Arc::clone(shared)))));
         }
         drop(task);

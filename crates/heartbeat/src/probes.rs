@@ -70,7 +70,8 @@ impl Probes {
         }
     }
 
-    /// How long a critical pulse may be starved before liveness fails; a minute unless this is called.
+    /// How long a critical pulse may be starved before liveness fails; a minute unless this is called. It is asked of when a probe is,
+    /// and taken for starved in between if it was both times.
     #[must_use]
     pub fn starved_limit(mut self, limit: Duration) -> Self {
         self.starved_limit = limit;
@@ -135,7 +136,7 @@ impl Probes {
         answer
     }
 
-    /// Whether every pulse has beaten once.
+    /// Whether every pulse has beaten once. One that has ended has not: [`remove`](Self::remove) what is done.
     #[must_use]
     pub fn startupz(&self) -> Answer {
         let mut answer = Answer::new("startupz");

@@ -64,10 +64,11 @@ impl Quality {
         Some(recurrence.saturating_sub(self.mistake_duration()))
     }
 
-    /// P_A: the probability that a pulse of a living worker, looked at some time, is taken for what it is.
+    /// P_A: the probability that a pulse of a living worker, looked at some time, is taken for what it is; zero at the least, though a
+    /// mistake may have lasted for longer than the monitor witnessed.
     #[must_use]
     pub fn accuracy(&self) -> f64 {
-        1.0 - ratio(self.mistaken.as_secs_f64(), self.watched.as_secs_f64())
+        (1.0 - ratio(self.mistaken.as_secs_f64(), self.watched.as_secs_f64())).max(0.0)
     }
 }
 

@@ -95,7 +95,8 @@ impl Systemd {
     /// Sends `WATCHDOG=1` at once and every half of the watchdog's time, as long as `live` says so; never returns. Without
     /// a watchdog it waits for ever.
     ///
-    /// A message that cannot be sent is the next one's matter.
+    /// If `live` does not, or the message cannot be sent, it asks again after an eighth of that time, so that one such moment is
+    /// not the end.
     ///
     /// # Cancel safety
     ///
@@ -105,10 +106,8 @@ impl Systemd {
             return std::future::pending().await;
         };
         loop {
-            if live() {
-                let _ = self.send("WATCHDOG=1");
-            }
-            tokio::time::sleep(time / 2).await;
+            let told = live() && self.send("WATCHDOG=1").is_ok();
+            tokio::time::sleep(time / if told { 2 } else { 8 }).await;
         }
     }
 

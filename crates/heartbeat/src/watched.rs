@@ -141,7 +141,7 @@ impl Drop for Watched {
             block.open();
         }
         block.timing.record.lock().end(self.id());
-        let mut after = After::default();
+        let mut after = After::new();
         block.outbox.put(|| block.change(closed), &mut after);
         block.outbox.forget(self.name);
         after.run();

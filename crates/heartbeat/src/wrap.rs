@@ -53,10 +53,11 @@ impl<S: Stream> BeatStream for S {}
 #[pin_project(PinnedDrop)]
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct BeatOnPoll<F, W> {
-    pulse: W,
-    woken: Option<Arc<Woken>>,
+    /// Dropped first: the pulse is not closed while the future still ends.
     #[pin]
     future: F,
+    pulse: W,
+    woken: Option<Arc<Woken>>,
 }
 
 impl<F, W: Borrow<Watched>> BeatOnPoll<F, W> {
@@ -182,9 +183,10 @@ impl Wake for Woken {
 #[pin_project]
 #[must_use = "streams do nothing unless they are polled"]
 pub struct BeatOnItem<S, H> {
-    pulse: H,
+    /// Dropped first, as there.
     #[pin]
     stream: S,
+    pulse: H,
 }
 
 impl<S: Stream, H: Heartbeat> Stream for BeatOnItem<S, H> {

@@ -331,3 +331,30 @@ fn a_sentinel_that_is_dropped_ends_its_thread() {
         assert_eq!(ended, mpsc::RecvTimeoutError::Disconnected);
     }
 }
+
+/// All else of the runtime is blocked, the monitor's task too: only who asks from elsewhere can say so.
+#[test]
+fn a_monitor_that_is_blocked_is_called_stalled_from_outside() {
+    let monitor = Monitor::new();
+    let (tell, told) = mpsc::channel();
+    let (stop, stopped) = mpsc::channel::<()>();
+    let asked = monitor.clone();
+    let blocked = thread::spawn(move || {
+        runtime().block_on(async {
+            let _class = monitor
+                .class(Expect::within(Duration::from_millis(40)))
+                .unwrap();
+            while monitor.health(PulseId::MONITOR) != Health::Live {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            tell.send(()).unwrap();
+            let _ = stopped.recv();
+        });
+    });
+    told.recv().unwrap();
+    while asked.health(PulseId::MONITOR) != Health::Stalled {
+        thread::yield_now();
+    }
+    drop(stop);
+    blocked.join().unwrap();
+}
