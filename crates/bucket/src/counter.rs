@@ -166,16 +166,16 @@ impl Counter {
     /// Takes `n` tokens or none.
     #[inline]
     pub(crate) fn take(&self, ask: &Ask) -> Result<Granted, Short> {
-        self.attempt(ask).unwrap_or_else(|| self.take_on(ask))
+        self.attempt(ask).unwrap_or_else(|| self.take_on(*ask))
     }
 
     /// Others were quicker, or the word was locked.
     #[cold]
-    fn take_on(&self, ask: &Ask) -> Result<Granted, Short> {
+    fn take_on(&self, ask: Ask) -> Result<Granted, Short> {
         let mut wait = Wait::default();
         loop {
             wait.lost();
-            if let Some(taken) = self.attempt(ask) {
+            if let Some(taken) = self.attempt(&ask) {
                 return taken;
             }
         }
@@ -225,8 +225,9 @@ impl Counter {
             .is_ok()
     }
 
-    /// Whether `ask` may be granted, and what follows from it.
-    #[inline]
+    /// Whether `ask` may be granted, and what follows from it. Who looks at a bucket of several does not need all of that,
+    /// and gets only what it needs if this is inlined there too.
+    #[inline(always)]
     pub(crate) fn judge(word: u64, plan: &Plan, ask: &Ask) -> Result<Verdict, Short> {
         let spent = word >> FLAGS;
         let produced = plan.produced(ask.now);
