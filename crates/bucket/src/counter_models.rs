@@ -22,7 +22,23 @@ fn take(counter: &Counter, n: u64) -> bool {
 }
 
 fn both(set: [&Counter; 2], strict: [u32; 2]) -> bool {
-    take_all(&set, &strict, &Ask::now(1, 0)).is_ok()
+    all(set, strict, 1)
+}
+
+fn all(set: [&Counter; 2], strict: [u32; 2], n: u64) -> bool {
+    take_all(&set, &strict, &Ask::now(n, 0)).is_ok()
+}
+
+/// What comes of two takes from both buckets, in this order, behind a mutex: who is granted, and what is left.
+fn in_turn(depths: [u32; 2], asks: [u64; 2], order: [usize; 2]) -> ([bool; 2], [u64; 2]) {
+    let (mut granted, mut left) = ([false; 2], depths.map(u64::from));
+    for who in order {
+        granted[who] = left.iter().all(|&left| left >= asks[who]);
+        if granted[who] {
+            left = left.map(|left| left - asks[who]);
+        }
+    }
+    (granted, left)
 }
 
 fn tokens(counter: &Counter) -> u64 {
@@ -109,6 +125,27 @@ fn all_all() {
         );
         assert_eq!([tokens(&set[0]), tokens(&set[1])], [0, 0]);
     });
+}
+
+/// They look at the buckets in opposite orders, and ask for different numbers of tokens.
+#[test]
+fn all_all_in_turn() {
+    const ASKS: [u64; 2] = [1, 2];
+    for depths in [[1, 2], [2, 2], [3, 2], [3, 3]] {
+        model("all_all_in_turn", None, move || {
+            let set = Arc::new(depths.map(|depth| counter(1, depth)));
+            let other = Arc::clone(&set);
+            let other = thread::spawn(move || all([&other[0], &other[1]], [1, 0], ASKS[1]));
+            let mine = all([&set[0], &set[1]], [0, 1], ASKS[0]);
+            let granted = [mine, other.join().unwrap()];
+            let left = [tokens(&set[0]), tokens(&set[1])];
+            let orders = [[0, 1], [1, 0]].map(|order| in_turn(depths, ASKS, order));
+            assert!(
+                orders.contains(&(granted, left)),
+                "no order leads to {granted:?} and {left:?}"
+            );
+        });
+    }
 }
 
 #[test]

@@ -54,6 +54,27 @@ fn wait_refund() {
     });
 }
 
+/// A token falls due while somebody stands in line for it: who comes new at that moment does not get it.
+#[test]
+fn wait_refill() {
+    const DUE: u64 = 1_000_000_000;
+    model("wait_refill", None, || {
+        let gates = [empty(0, 1)];
+        let mut waiter = Waiter::new(&gates, &[0], 0, 1);
+        let mut poll = |now| {
+            block_on(poll_fn(|cx| {
+                Poll::Ready(waiter.poll(now, None, cx.waker()))
+            }))
+        };
+        assert_eq!(poll(0), Step::Wait(Some(DUE)));
+        let gate = Arc::clone(&gates[0]);
+        let newcomer = thread::spawn(move || gate.counter.take(&Ask::now(1, DUE)).is_ok());
+        let step = poll(DUE);
+        assert!(!newcomer.join().unwrap(), "a newcomer overtook the waiter");
+        assert!(matches!(step, Step::Granted(_)), "{step:?}");
+    });
+}
+
 /// Whether the head takes the token or gives up, nobody is left behind with a token in the bucket.
 #[test]
 fn cancel_head() {
