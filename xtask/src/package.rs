@@ -1,5 +1,7 @@
 //! `cargo xtask package`: every published crate is packaged, and built from its package.
 
+use std::time::UNIX_EPOCH;
+
 use crate::process::{Check, Checked, Outcome, shown};
 
 pub(crate) fn run(check: &Check) -> Checked {
@@ -13,6 +15,14 @@ pub(crate) fn run(check: &Check) -> Checked {
         "--exclude",
         "xtask",
     ];
-    shown(check.cargo(published.iter().chain(&["--allow-dirty"])))?;
+    // Cargo keeps what it unpacks by the path of the packages and their version, for ever: where another state of the workspace was
+    // packaged before, that would be built again. So the path is a new one each time.
+    let now = UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+    let target = check.root.join(format!("target/package-{now}"));
+    let mut command = check.cargo(published.iter().chain(&["--allow-dirty"]));
+    command.arg("--target-dir").arg(&target);
+    let packaged = shown(command);
+    let _ = std::fs::remove_dir_all(&target);
+    packaged?;
     Ok(Outcome::Passed)
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
@@ -37,6 +37,10 @@ struct Driver {
 }
 
 static DRIVERS: LazyLock<Mutex<HashMap<Id, Arc<Driver>>>> = LazyLock::new(Mutex::default);
+
+fn drivers() -> MutexGuard<'static, HashMap<Id, Arc<Driver>>> {
+    DRIVERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 thread_local! {
     /// The one last used on this thread, so that the table above is seldom asked.
@@ -84,29 +88,48 @@ impl Driver {
     }
 
     fn known_or_started(handle: &Handle) -> Arc<Self> {
-        // Made before all else, so that a runtime without a clock panics at who asks for the deadline.
+        let id = handle.id();
+        if let Some(known) = drivers().get(&id) {
+            return Arc::clone(known);
+        }
+        // A runtime without a clock panics here, at who asks for the deadline.
         let timer = Timer::new(handle);
         let start = timer.start;
-        let mut drivers = DRIVERS.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut started = None;
-        let driver = drivers.entry(handle.id()).or_insert_with(|| {
-            let queue = Queue::new(Box::new(timer));
-            Arc::clone(started.insert(Arc::new(Self { queue, start })))
+        let queue = Queue::new(Box::new(timer));
+        let driver = Arc::new(Self { queue, start });
+        let close = Close {
+            id,
+            driver: Arc::clone(&driver),
+        };
+        // Before anybody else can find it. A runtime that is ending drops the task here and now, or before there is no time any
+        // more, and with it the alarm, which would panic there.
+        let closer = handle.spawn(async {
+            let _close = close;
+            pending::<()>().await;
         });
-        let driver = Arc::clone(driver);
-        // A runtime that is ending drops the task here and now, and `Close` with it, which takes the lock.
+        let mut drivers = drivers();
+        if let Some(faster) = drivers.get(&id).map(Arc::clone) {
+            drop(drivers);
+            closer.abort();
+            return faster;
+        }
+        drivers.insert(id, Arc::clone(&driver));
         drop(drivers);
-        if let Some(driver) = started {
-            let close = Close {
-                id: handle.id(),
-                driver,
-            };
-            handle.spawn(async {
-                let _close = close;
-                pending::<()>().await;
-            });
+        if driver.queue.is_closed() {
+            driver.forget(id);
         }
         driver
+    }
+
+    /// Takes it out of the table.
+    fn forget(self: &Arc<Self>, id: Id) {
+        let mut drivers = drivers();
+        if drivers
+            .get(&id)
+            .is_some_and(|known| Arc::ptr_eq(known, self))
+        {
+            drivers.remove(&id);
+        }
     }
 
     /// The first tick that is not before `at`.
@@ -182,9 +205,7 @@ struct Bell(Handle);
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         // The alarm may be locked here; whoever locks the table locks nothing else.
-        let drivers = DRIVERS.lock().unwrap_or_else(PoisonError::into_inner);
-        let driver = drivers.get(&self.0.id()).map(Arc::clone);
-        drop(drivers);
+        let driver = drivers().get(&self.0.id()).map(Arc::clone);
         if let Some(driver) = driver {
             self.0.spawn(async move {
                 while driver.queue.ring() {
@@ -203,9 +224,8 @@ struct Close {
 
 impl Drop for Close {
     fn drop(&mut self) {
-        let mut drivers = DRIVERS.lock().unwrap_or_else(PoisonError::into_inner);
-        drivers.remove(&self.id);
-        drop(drivers);
+        // In this order: who puts it into the table looks afterwards whether it is closed.
         self.driver.queue.close();
+        self.driver.forget(self.id);
     }
 }

@@ -122,6 +122,10 @@ impl Queue {
         })
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     fn rearm(&self) {
         let mut alarm = self.alarm.lock();
         let next = self.state.lock().next;
