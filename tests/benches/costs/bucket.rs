@@ -1,4 +1,4 @@
-//! Token buckets, beside governor's.
+//! Token buckets, beside governor's, ratelimit's and leaky-bucket's.
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
@@ -12,6 +12,7 @@ use governor::clock::{Clock, DefaultClock, MonotonicClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
+use ratelimit::Ratelimiter;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
@@ -55,23 +56,48 @@ fn slow_quota() -> Quota {
     Quota::with_period(Duration::from_secs(86_400)).expect("it is not zero")
 }
 
-/// The default clock on both sides.
+/// A limiter of ratelimit's, full.
+fn ratelimit(rate: u64, period: Duration, depth: u64) -> Ratelimiter {
+    let limiter = Ratelimiter::builder(rate).period(period).max_tokens(depth);
+    let limiter = limiter.initial_available(depth).build();
+    limiter.expect("a limit that it knows")
+}
+
+/// One of leaky-bucket's, full.
+fn leaky(refill: usize, interval: Duration, depth: usize) -> leaky_bucket::RateLimiter {
+    let mut limiter = leaky_bucket::RateLimiter::builder();
+    limiter.refill(refill).interval(interval);
+    limiter.max(depth).initial(depth).build()
+}
+
+/// The default clock on all sides.
 fn one(bench: &Bench) {
+    let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
     let ours = fast();
     let peer = RateLimiter::direct_with_clock(fast_quota(), MonotonicClock);
+    let ratelimit_peer = ratelimit(1_000_000_000, second, u32::MAX.into());
+    let leaky_peer = leaky(1_000_000_000, second, u32::MAX as usize);
     bench
         .case("granted_std")
         .op("evenkeel", || assert!(ours.try_acquire(1).is_ok()))
         .op("governor_std", || assert!(peer.check().is_ok()))
+        .op("ratelimit", || assert!(ratelimit_peer.try_wait().is_ok()))
+        .op("leaky_bucket", || assert!(leaky_peer.try_acquire(1)))
         .op("floor", Instant::now)
         .run();
     let ours = drained();
     let peer = RateLimiter::direct_with_clock(slow_quota(), MonotonicClock);
     assert!(peer.check().is_ok());
+    let ratelimit_peer = ratelimit(1, day, 1);
+    assert!(ratelimit_peer.try_wait().is_ok());
+    let leaky_peer = leaky(1, day, 1);
+    assert!(leaky_peer.try_acquire(1));
     bench
         .case("refused_std")
         .op("evenkeel", || assert!(ours.try_acquire(1).is_err()))
         .op("governor_std", || assert!(peer.check().is_err()))
+        .op("ratelimit", || assert!(ratelimit_peer.try_wait().is_err()))
+        .op("leaky_bucket", || assert!(!leaky_peer.try_acquire(1)))
         .op("floor", Instant::now)
         .run();
 }
