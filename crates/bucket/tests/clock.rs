@@ -202,4 +202,34 @@ proptest! {
             prop_assert!(granted <= u128::from(depth) + passed / u128::from(nanos));
         }
     }
+
+    /// Pitfall: an extreme rate, depth, number or time wraps or panics (tests are built with overflow checks).
+    #[test]
+    fn no_input_wraps_or_panics(
+        limits in prop::collection::vec((any::<u64>(), any::<Duration>(), any::<u32>()), 1..4),
+        steps in prop::collection::vec((any::<u64>(), any::<u64>(), 0..4_u8), 1..50),
+    ) {
+        let clock = Manual::default();
+        let (tokens, time, depth) = limits[0];
+        let bucket = Clocked::new(Rate::per(tokens, time), depth, clock.clone());
+        for (step, (n, now, what)) in steps.into_iter().enumerate() {
+            // Sometimes the clock stands.
+            if n % 3 != 0 {
+                clock.set(now);
+            }
+            let (tokens, time, depth) = limits[step % limits.len()];
+            match what {
+                0 => bucket.refund(n),
+                1 => bucket.set_rate(Rate::per(tokens, time)),
+                2 => bucket.set_depth(depth),
+                _ => {
+                    let held = bucket.peek().tokens;
+                    let granted = bucket.take_up_to(n).map_or(0, |grant| grant.tokens());
+                    prop_assert_eq!(granted, n.min(held));
+                    prop_assert!(n <= bucket.depth().into() || bucket.try_acquire(n).is_err());
+                }
+            }
+            prop_assert!(bucket.peek().tokens <= bucket.depth().into());
+        }
+    }
 }
