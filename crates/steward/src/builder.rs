@@ -139,6 +139,10 @@ impl Builder {
     ///
     /// [`StartError::NoRuntime`] outside a tokio runtime, [`StartError::Timeout`] if that is below 40 milliseconds, and what the setup
     /// was refused.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no clock (`enable_time`).
     pub fn start(&self) -> Result<Steward, StartError> {
         self.launch(Arc::clone(&self.name), self.parent.clone(), None)
     }
@@ -157,6 +161,8 @@ impl Builder {
         }
         // Not a child of the parent's: wards go in order, and not all at once, when the parent's is cancelled.
         let inner = Inner::new(name, roster, token.detach(), runtime.clone());
+        // Panics here, and not in a task.
+        drop(tokio::time::sleep(Duration::ZERO));
         // Refused here, and not for the first ward.
         inner.class(self.defaults.timeout, self.defaults.timeout)?;
         if let Some(ctx) = &parent {
@@ -186,12 +192,11 @@ impl Ward for Builder {
             let name = ctx.id().into();
             let token = Token::any([ctx.token(), &plan.parent]);
             // The loop has the context, and beats as long as it turns.
-            let steward = plan.launch(name, token, Some(ctx.clone()))?;
-            if steward.ready().await.is_ok() {
+            // Dropped by an abort, it takes its wards with it at once.
+            let abandon = Abandon(plan.launch(name, token, Some(ctx.clone()))?);
+            if abandon.0.ready().await.is_ok() {
                 ctx.ready();
             }
-            // Dropped before that, by an abort, it takes its wards with it at once.
-            let abandon = Abandon(steward);
             abandon.0.ended().await?;
             Ok(())
         }

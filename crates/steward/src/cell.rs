@@ -109,7 +109,8 @@ pub(crate) trait Erased: Send + Sync {
     fn conceive(&self, key: Key, generation: u32, spent: &mut Option<Arc<Life>>) -> Arc<Life>;
     fn spawn(self: Arc<Self>, life: Arc<Life>) -> JoinHandle<()>;
     fn fence(&self, generation: u32);
-    fn end(&self, reason: Reason);
+    fn ended(&self, reason: &Reason);
+    fn end(&self);
 }
 
 impl<T: Send + 'static, W: Ward<T>> Erased for Cell<T, W> {
@@ -144,8 +145,11 @@ impl<T: Send + 'static, W: Ward<T>> Erased for Cell<T, W> {
         self.desk.outlet.fence(generation);
     }
 
-    fn end(&self, reason: Reason) {
-        let _ = self.desk.end.set(reason);
+    fn ended(&self, reason: &Reason) {
+        let _ = self.desk.end.set(reason.clone());
+    }
+
+    fn end(&self) {
         self.desk.outlet.end();
     }
 }
@@ -160,6 +164,10 @@ impl Port for Handle {
 
     fn conceive(&self, key: Key, generation: u32, spent: &mut Option<Arc<Life>>) -> Arc<Life> {
         self.0.conceive(key, generation, spent)
+    }
+
+    fn ended(&self, reason: &Reason) {
+        self.0.ended(reason);
     }
 
     fn is_silent(life: &Arc<Life>) -> bool {

@@ -111,7 +111,8 @@ impl<'a, T: Send + 'static, W: Ward<T>> Child<'a, T, W> {
         self
     }
 
-    /// When it ends and is not started again, the steward ends too, as it should.
+    /// When it ends by itself and is not started again, the steward ends too, as it should. One that is told to, by
+    /// [`WardHandle::stop`], takes nobody along.
     #[cfg(feature = "significant")]
     #[cfg_attr(docsrs, doc(cfg(feature = "significant")))]
     pub fn significant(mut self) -> Self {

@@ -109,7 +109,10 @@ fn close(inner: &Arc<Inner>, parent: Option<&Ctx>) {
     inner.call(|roster, now, todo| {
         let own = now.saturating_add(roster.rules.deadline);
         let deadline = match by.map(|at| inner.since_epoch(at)) {
-            Some(by) => own.min(now + by.saturating_sub(now) * 9 / 10),
+            Some(by) => {
+                let left = by.saturating_sub(now);
+                own.min(now.saturating_add(left - left / 10))
+            }
             None => own,
         };
         roster.close(deadline, now, todo);

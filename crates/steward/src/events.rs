@@ -40,7 +40,8 @@ impl Teller {
     }
 }
 
-/// What happens to the wards of a steward, from [`Steward::events`](crate::Steward::events) on, in the order of each ward.
+/// What happens to the wards of a steward, from [`Steward::events`](crate::Steward::events) on. Those of a ward come in their order, unless
+/// two happen at the same instant on two threads; each names its generation.
 #[derive(Debug)]
 #[must_use = "events do nothing unless they are awaited"]
 pub struct Events {
@@ -49,7 +50,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// Waits for the next event; `None` once the steward is gone.
+    /// Waits for the next event; `None` once the steward and all handles of its wards are gone.
     ///
     /// # Cancel safety
     ///

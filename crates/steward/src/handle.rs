@@ -50,7 +50,8 @@ impl<T> WardHandle<T> {
         self.cell.desk.end.get().cloned()
     }
 
-    /// Waits until the ward has ended for good, and says why. Does not stop it.
+    /// Waits until the ward has ended for good, and says why. Does not stop it. A transient ward that has ended as it should keeps its
+    /// place in a group, which may start it again: it has not ended for good.
     ///
     /// # Cancel safety
     ///
@@ -81,6 +82,8 @@ impl<T> WardHandle<T> {
 
     /// Stops the ward for good, up the ladder: cancel, grace, abort, second grace, fence. Returns when it has left; a ward
     /// that waits to be restarted is not started again.
+    ///
+    /// Awaited by the ward itself it waits for itself, and the ward is aborted after its grace.
     ///
     /// # Cancel safety
     ///

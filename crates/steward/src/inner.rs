@@ -18,6 +18,7 @@ use crate::error::StartError;
 use crate::event::Reason;
 use crate::events::Teller;
 use crate::roster::{Do, Roster, Stage, Todo};
+use crate::runner;
 
 pub(crate) struct Inner {
     pub(crate) roster: Mutex<Roster<Handle>>,
@@ -149,48 +150,57 @@ impl Inner {
     fn perform(self: &Arc<Self>, todo: Todo<Handle>) -> Option<Arc<Life>> {
         let mut in_place = None;
         for this in todo {
-            match this {
-                Do::Start(_, _, None, life) => in_place = Some(life),
-                Do::Start(key, generation, Some(ward), life) => {
-                    let task = ward.0.spawn(life);
-                    let doomed = self.roster.lock().spawned(key, generation, task);
-                    if let Some(task) = doomed {
-                        task.abort();
-                    }
-                }
-                Do::Cancel(life, reason, gone_by) => {
-                    if let Some(at) = self.instant(gone_by) {
-                        let _ = life.stop_by.set(at);
-                    }
-                    life.source(&self.root).cancel(match reason {
-                        Reason::Silent | Reason::Late => Cause::Timeout,
-                        Reason::Sibling | Reason::Closed | Reason::Hung => Cause::Failed,
-                        Reason::Asked => Cause::Superseded,
-                        _ => Cause::Shutdown,
-                    });
-                }
-                Do::Abort(task) => task.abort(),
-                Do::Fence(ward, generation, life) => {
-                    ward.0.fence(generation);
-                    if let Some(nested) = life.and_then(|life| life.nested.get()?.upgrade()) {
-                        nested.abandon();
-                    }
-                }
-                Do::Tell(event) => self.teller.tell(&self.name, event),
-                Do::Leave(ward, reason) => ward.0.end(reason),
-                Do::Drop(life) => drop(life),
-                Do::Wake => self.wake.notify_one(),
-                Do::Closed => {
-                    self.root.cancel(Cause::Shutdown);
-                    self.wake.notify_one();
-                }
-            }
+            // A subscriber, or the destructor of what a ward has captured, is foreign: its panic keeps nothing else from being done.
+            in_place = runner::contained(|| self.perform_one(this))
+                .ok()
+                .flatten()
+                .or(in_place);
         }
         // ORDERING: Relaxed: the roster's lock orders it, see there.
         if self.waiting.load(Ordering::Relaxed) > 0 {
             self.news.notify_waiters();
         }
         in_place
+    }
+
+    fn perform_one(self: &Arc<Self>, this: Do<Handle>) -> Option<Arc<Life>> {
+        match this {
+            Do::Start(_, _, None, life) => return Some(life),
+            Do::Start(key, generation, Some(ward), life) => {
+                let task = ward.0.spawn(life);
+                let doomed = self.roster.lock().spawned(key, generation, task);
+                if let Some(task) = doomed {
+                    task.abort();
+                }
+            }
+            Do::Cancel(life, reason, gone_by) => {
+                if let Some(at) = self.instant(gone_by) {
+                    let _ = life.stop_by.set(at);
+                }
+                life.source(&self.root).cancel(match reason {
+                    Reason::Silent | Reason::Late => Cause::Timeout,
+                    Reason::Sibling | Reason::Closed | Reason::Hung => Cause::Failed,
+                    Reason::Asked => Cause::Superseded,
+                    _ => Cause::Shutdown,
+                });
+            }
+            Do::Abort(task) => task.abort(),
+            Do::Fence(ward, generation, life) => {
+                ward.0.fence(generation);
+                if let Some(nested) = life.and_then(|life| life.nested.get()?.upgrade()) {
+                    nested.abandon();
+                }
+            }
+            Do::Tell(event) => self.teller.tell(&self.name, event),
+            Do::Leave(ward) => ward.0.end(),
+            Do::Drop(life) => drop(life),
+            Do::Wake => self.wake.notify_one(),
+            Do::Closed => {
+                self.root.cancel(Cause::Shutdown);
+                self.wake.notify_one();
+            }
+        }
+        None
     }
 
     /// Waits until `f` finds in the roster what it looks for.
@@ -245,11 +255,12 @@ impl Inner {
 
     /// Nobody waits for the wards any more: they are cancelled at once, aborted and fenced.
     pub(crate) fn abandon(self: &Arc<Self>) {
-        self.root.cancel(Cause::Shutdown);
         self.call(|roster, now, todo| {
             roster.close(now, now, todo);
             roster.tick(now, todo);
         });
+        // Closed before, or who obeys at once were started again.
+        self.root.cancel(Cause::Shutdown);
     }
 }
 

@@ -58,6 +58,8 @@ pub(crate) struct Roster<P: Port> {
     spent: Option<(Key, P::Life)>,
     /// That one may run in the task of the one before.
     in_place: bool,
+    /// It began to close before its first start was over.
+    cut_short: bool,
     /// Those of the ward that was added last, since the next one often has the same.
     terms: Option<Arc<Terms>>,
 }
@@ -81,6 +83,7 @@ impl<P: Port> Roster<P> {
             group: None,
             spent: None,
             in_place: false,
+            cut_short: false,
             terms: None,
         }
     }
@@ -259,6 +262,7 @@ impl<P: Port> Roster<P> {
             intensity,
             ..
         } = self.rules;
+        let fails_start = reason.is_failure() && self.fails_first_start(key);
         let entry = self
             .find_mut(key)
             .expect("a ward that failed is in its place");
@@ -267,7 +271,7 @@ impl<P: Port> Roster<P> {
             Restart::Transient => reason.is_failure(),
             Restart::Temporary => false,
         };
-        if !again {
+        if !again && !fails_start {
             let keeps_place =
                 strategy != Strategy::OneForOne && entry.terms.restart == Restart::Transient;
             self.ended(key, reason, keeps_place, now, todo);
@@ -330,6 +334,10 @@ impl<P: Port> Roster<P> {
         todo.add(spent.map(Do::Drop));
         entry.life = Some(life.clone());
         let port = (!in_place).then(|| entry.port.clone());
+        if !in_place {
+            // That of an incarnation before, which has ended: an abort is not for it.
+            entry.task = None;
+        }
         entry.tell(What::Started, todo);
         todo.add(Do::Start(key, generation, port, life));
         if let Some(at) = unready {
@@ -344,8 +352,9 @@ impl<P: Port> Roster<P> {
             .expect("a ward to remove is in its place");
         self.names.remove(&entry.name);
         self.free.push(key.index);
-        entry.tell(What::Ended(reason.clone()), todo);
-        todo.add(Do::Leave(entry.port, reason));
+        entry.port.ended(&reason);
+        entry.tell(What::Ended(reason), todo);
+        todo.add(Do::Leave(entry.port));
     }
 
     fn ended(

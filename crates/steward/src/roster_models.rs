@@ -32,7 +32,8 @@ struct Life {
 
 impl Port for Fake {
     type Life = Arc<Life>;
-    type Task = ();
+    /// The generation that it was spawned for.
+    type Task = u32;
 
     fn conceive(&self, _key: Key, _generation: u32, _spent: &mut Option<Arc<Life>>) -> Arc<Life> {
         Arc::new(Life {
@@ -40,6 +41,8 @@ impl Port for Fake {
             cancelled: AtomicBool::new(false),
         })
     }
+
+    fn ended(&self, _reason: &Reason) {}
 
     fn is_silent(life: &Arc<Life>) -> bool {
         !life.ward.0.beaten.load(Ordering::Relaxed)
@@ -49,6 +52,10 @@ impl Port for Fake {
 struct House {
     roster: Mutex<Roster<Fake>>,
     lives: Mutex<Vec<Arc<Life>>>,
+    /// Whether the last start was in place.
+    in_place: AtomicBool,
+    /// What was aborted last.
+    aborted: AtomicUsize,
 }
 
 impl House {
@@ -63,6 +70,8 @@ impl House {
         Arc::new(Self {
             roster: Mutex::new(Roster::new(rules, 1)),
             lives: Mutex::new(Vec::new()),
+            in_place: AtomicBool::new(false),
+            aborted: AtomicUsize::new(0),
         })
     }
 
@@ -73,6 +82,7 @@ impl House {
         for this in todo {
             match this {
                 Do::Start(_, generation, port, life) => {
+                    self.in_place.store(port.is_none(), Ordering::Relaxed);
                     let port = port.unwrap_or_else(|| life.ward.clone());
                     let gone = port.0.gone.load(Ordering::Relaxed);
                     assert_eq!(gone + 1, generation as usize, "two incarnations at once");
@@ -80,6 +90,7 @@ impl House {
                     port.0.started.fetch_add(1, Ordering::Relaxed);
                     self.lives.lock().push(life);
                 }
+                Do::Abort(task) => self.aborted.store(task as usize, Ordering::Relaxed),
                 Do::Cancel(life, ..) => life.cancelled.store(true, Ordering::Relaxed),
                 Do::Fence(port, generation, _) => {
                     port.0.outlet.fence(generation);
@@ -325,5 +336,42 @@ fn fence_exit_close() {
         assert_eq!(named(&house), 1, "a ward is missing from the shutdown");
         runner.join().unwrap();
         assert_eq!(named(&house), 1, "a ward is missing from the shutdown");
+    });
+}
+
+/// An incarnation in a task of its own ends before that task is known, or after: what runs then is aborted by its own task, and not by
+/// that of one before.
+#[test]
+fn abort_own() {
+    model("abort_own", None, || {
+        let (house, ward) = (House::new(), ward());
+        let key = add(&house, &ward, Restart::Permanent).unwrap();
+        let spawned = |house: &House, task| {
+            house.call(|r, _| r.spawned(key, task, task).map(drop));
+        };
+        spawned(&house, 1);
+        house.call(|r, todo| r.restart(key, Duration::ZERO, todo));
+        ward.0.gone.fetch_max(1, Ordering::Relaxed);
+        house.call(|r, todo| r.exited(key, 1, Reason::Finished, false, Duration::ZERO, todo));
+        let starter = {
+            let house = Arc::clone(&house);
+            thread::spawn(move || {
+                house.call(|r, _| r.spawned(key, 2, 2).map(drop));
+            })
+        };
+        house.exit(&ward, key, 2);
+        let in_place = house.in_place.load(Ordering::Relaxed);
+        starter.join().unwrap();
+        if !in_place {
+            spawned(&house, 3);
+        }
+        house.call(|r, todo| r.stop(key, Duration::ZERO, todo));
+        house.call(|r, todo| r.climb(key, 3, LONG, todo));
+        let own = if in_place { 2 } else { 3 };
+        assert_eq!(
+            house.aborted.load(Ordering::Relaxed),
+            own,
+            "another was aborted"
+        );
     });
 }

@@ -26,6 +26,7 @@ pub(crate) struct Exit<T: Send + 'static, W: Ward<T>> {
 impl<T: Send + 'static, W: Ward<T>> Drop for Exit<T, W> {
     fn drop(&mut self) {
         if let Some(life) = self.life.take() {
+            self.cell.shut_out(&life);
             self.cell.desk.inner.exited(&life, Reason::Runtime);
         }
     }
@@ -45,6 +46,7 @@ pub(crate) async fn run<T: Send + 'static, W: Ward<T>>(mut exit: Exit<T, W>) {
         };
         let reason = live.await;
         let Some(life) = exit.life.take() else { return };
+        exit.cell.shut_out(&life);
         exit.life = exit.cell.desk.inner.exited_in_place(life, reason);
         // A ward that fails at once and is started again at once must not keep its siblings from running.
         tokio::task::consume_budget().await;
@@ -52,6 +54,14 @@ pub(crate) async fn run<T: Send + 'static, W: Ward<T>>(mut exit: Exit<T, W>) {
 }
 
 impl<T: Send + 'static, W: Ward<T>> Cell<T, W> {
+    /// What still has the context of an incarnation that has ended speaks for it no more.
+    fn shut_out(&self, life: &Arc<Life>) {
+        // The roster has it, and the runner.
+        if Arc::strong_count(life) > 2 {
+            self.desk.outlet.fence(life.generation);
+        }
+    }
+
     fn begin(
         self: &Arc<Self>,
         life: &Arc<Life>,
@@ -115,9 +125,14 @@ where
 /// Runs code of the ward; what it panicked with is the error.
 fn shielded<R>(life: &Life, f: impl FnOnce() -> R) -> Result<R, Reason> {
     life.enter();
-    let done = catch_unwind(AssertUnwindSafe(f));
+    let done = contained(f);
     life.leave();
-    done.map_err(panicked)
+    done
+}
+
+/// Runs code of others; what it panicked with is the error.
+pub(crate) fn contained<R>(f: impl FnOnce() -> R) -> Result<R, Reason> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(panicked)
 }
 
 /// What a panic said. The payload's own drop may panic too; that ends here.

@@ -10,6 +10,7 @@ use evenkeel_cancel::{Cause, Shutdown, Token};
 use crate::builder::Builder;
 use crate::child::Child;
 use crate::error::Escalated;
+use crate::event::Reason;
 use crate::events::Events;
 use crate::inner::Inner;
 use crate::roster::{Ending, Stage};
@@ -52,7 +53,7 @@ impl Steward {
         Child::new(self, id.into(), ward)
     }
 
-    /// A token that is cancelled with the steward.
+    /// A token that is cancelled when the steward has ended: all its wards have gone, or are fenced. A dropped one cancels it at once.
     #[must_use]
     pub fn token(&self) -> Token {
         self.inner.root.token()
@@ -74,7 +75,8 @@ impl Steward {
     ///
     /// # Errors
     ///
-    /// [`Escalated`] if one of them failed before it was.
+    /// [`Escalated`] if one of them failed before it was, and with [`Reason::Stopped`] and the steward's own name if it was told to end
+    /// before they were.
     ///
     /// # Cancel safety
     ///
@@ -86,7 +88,12 @@ impl Steward {
                     ward: Arc::clone(ward),
                     reason: reason.clone(),
                 })),
-                None => roster.is_ready().then_some(Ok(())),
+                None if roster.is_ready() => Some(Ok(())),
+                None if matches!(roster.stage, Stage::Open) => None,
+                None => Some(Err(Escalated {
+                    ward: Arc::clone(&self.inner.name),
+                    reason: Reason::Stopped,
+                })),
             })
             .await
     }
@@ -118,8 +125,11 @@ impl Steward {
     }
 
     /// Stops all wards in reverse order of their start, each with its grace, and all of them within `within`: when a quarter
-    /// of the time (at most a second) is left, those that remain are aborted, and at its end they are fenced and reported as
-    /// still running.
+    /// of the time (at most a second) is left, who was told and remains is aborted, and the others are told, and have half of that
+    /// quarter; at its end who remains is fenced, and reported as still running. One that does not go keeps those before it from
+    /// being told for as long as its grace, so let the graces be short beside `within`.
+    ///
+    /// Awaited by one of its wards it waits for that ward, which is aborted after its grace.
     ///
     /// # Cancel safety
     ///
@@ -156,11 +166,12 @@ impl Drop for Steward {
         if self.inner.is_closed() {
             return;
         }
-        self.inner.root.cancel(Cause::Shutdown);
         self.inner.call(|roster, now, todo| {
             let deadline = now.saturating_add(roster.rules.deadline);
             roster.close(deadline, now, todo);
         });
+        // Closed before, or who obeys at once were started again.
+        self.inner.root.cancel(Cause::Shutdown);
     }
 }
 

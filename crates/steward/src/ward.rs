@@ -22,6 +22,9 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// - It ends soon after its [token](Ctx::token) is cancelled; it is aborted after the grace otherwise.
 /// - `Ok(())` means that it is done, `Err` that it failed. It may panic; that too is a failure, and goes no further.
 ///
+/// It is written as below: an `async fn start` would borrow `self`, and an `Arc<W>` is no ward. In a closure whose body never ends say
+/// what it would: `Ok::<_, BoxError>(())`. `?` on a publication needs a `T` that is `Sync`.
+///
 /// ```
 /// use evenkeel_steward::{BoxError, Ctx, Ward};
 ///

@@ -45,6 +45,7 @@ impl<P: Port> Roster<P> {
                 *cut = (*d).saturating_sub(stretch).min(*cut);
             }
             Stage::Open => {
+                self.cut_short = !self.is_ready();
                 self.group = None;
                 self.stage = Stage::Closing {
                     left: self.keys(),
@@ -167,13 +168,17 @@ impl<P: Port> Roster<P> {
         let deadline = *deadline;
         if !*is_cut && now >= *cut {
             *is_cut = true;
+            // Who was not told before has half of the rest.
+            let half = now.saturating_add(deadline.saturating_sub(now) / 2);
             for key in self.keys().into_iter().rev() {
                 match &mut self.find_mut(key).expect("its key was read just now").phase {
-                    Phase::Running { .. } => self.halt(key, Intent::Close, now, todo),
-                    Phase::Stopping { intent, .. } => *intent = Intent::Close,
+                    Phase::Running { .. } => self.halt_until(key, half, now, todo),
+                    Phase::Stopping { intent, .. } => {
+                        *intent = Intent::Close;
+                        self.abort(key, deadline, todo);
+                    }
                     _ => {}
                 }
-                self.abort(key, deadline, todo);
             }
         }
         if now >= deadline {

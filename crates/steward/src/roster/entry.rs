@@ -19,6 +19,9 @@ pub(crate) trait Port: Clone {
     /// lock: runs no foreign code.
     fn conceive(&self, key: Key, generation: u32, spent: &mut Option<Self::Life>) -> Self::Life;
 
+    /// It has ended for good, which its handles may read from now on. Called under the roster's lock: runs no foreign code.
+    fn ended(&self, reason: &Reason);
+
     /// Whether its pulse is silent now. Called under the roster's lock: runs no foreign code.
     fn is_silent(life: &Self::Life) -> bool;
 }
@@ -33,7 +36,7 @@ pub(crate) enum Do<P: Port> {
     Fence(P, u32, Option<P::Life>),
     Tell(Event),
     /// The ward has left the roster: its queue ends, its handles are told.
-    Leave(P, Reason),
+    Leave(P),
     /// To be dropped outside, since it may hold foreign values.
     Drop(P::Life),
     /// The loop must look at its timers again.

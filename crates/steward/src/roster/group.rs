@@ -34,10 +34,12 @@ impl<P: Port> Roster<P> {
             None => (from, not_before),
         };
         let members = self.members(from);
+        // The first start is not over before all have been ready once.
+        let first = self.group.as_ref().is_some_and(|group| group.first);
         self.group = Some(Group {
             from,
             not_before,
-            first: false,
+            first,
             step: Step::Stopping(members),
         });
     }
@@ -60,9 +62,9 @@ impl<P: Port> Roster<P> {
         self.advance_group(now, todo);
     }
 
-    /// Whether the steward's first start is over.
+    /// Whether the steward's first start is over, and was not cut short.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.group.as_ref().is_some_and(|group| group.first)
+        !self.cut_short && !self.group.as_ref().is_some_and(|group| group.first)
     }
 
     /// Whether the ward was waited for in the steward's first start.

@@ -134,6 +134,23 @@ impl<P: Port> Roster<P> {
         self.alarm(until, key, todo);
     }
 
+    /// As [`halt`](Self::halt), since the steward closes, with `until` as the end of the grace if that is earlier.
+    pub(super) fn halt_until(
+        &mut self,
+        key: Key,
+        until: Duration,
+        now: Duration,
+        todo: &mut Todo<P>,
+    ) {
+        self.halt(key, Intent::Close, now, todo);
+        let phase = self.find_mut(key).map(|entry| &mut entry.phase);
+        if let Some(Phase::Stopping { until: u, .. }) = phase {
+            *u = until.min(*u);
+            let at = *u;
+            self.alarm(at, key, todo);
+        }
+    }
+
     /// The second rung: the task is dropped at its next await.
     pub(super) fn abort(&mut self, key: Key, until: Duration, todo: &mut Todo<P>) {
         let Some(entry) = self.find_mut(key) else {
@@ -185,6 +202,9 @@ impl<P: Port> Roster<P> {
 
     /// Something is to happen to this ward at `at`.
     pub(super) fn alarm(&mut self, at: Duration, key: Key, todo: &mut Todo<P>) {
+        if at == Duration::MAX {
+            return;
+        }
         let sooner = self.next().is_none_or(|next| at < next);
         self.timers.push(Reverse((at, key)));
         if sooner {
