@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use evenkeel_steward::{Backoff, Ctx, Intensity, Steward};
+use evenkeel_steward::{Backoff, Ctx, Events, Intensity, Steward, What};
 use tokio::time::{Instant, sleep};
 
 pub(crate) const S: Duration = Duration::from_secs(1);
@@ -45,5 +45,22 @@ pub(crate) async fn beat_on(ctx: &Ctx) {
     loop {
         ctx.beat();
         sleep(ctx.interval()).await;
+    }
+}
+
+/// What the events say of a ward, as long as there are any.
+pub(crate) fn told(events: &mut Events, ward: &str) -> Vec<What> {
+    std::iter::from_fn(|| events.try_next())
+        .filter(|event| &*event.ward == ward)
+        .map(|event| event.what)
+        .collect()
+}
+
+/// Panics when it is dropped.
+pub(crate) struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a destructor that panics (expected in this test)");
     }
 }
