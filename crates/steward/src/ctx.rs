@@ -116,11 +116,12 @@ impl<T> Ctx<T> {
         };
         let _parked = self.parked();
         let mut value = Some(value);
+        let mut ticket = self.cell.desk.outlet.ticket();
         poll_fn(|cx| {
             let Some(it) = value.take() else {
                 return Poll::Pending;
             };
-            match self.cell.desk.outlet.poll_push(self.generation(), it, cx) {
+            match ticket.poll_push(self.generation(), it, cx) {
                 Ok(()) => Poll::Ready(Ok(())),
                 Err((it, Refusal::Full)) => {
                     value = Some(it);

@@ -113,7 +113,8 @@ impl<T> WardHandle<T> {
     ///
     /// Cancel safe: a dropped call loses nothing.
     pub async fn next(&self) -> Option<T> {
-        poll_fn(|cx| self.cell.desk.outlet.poll_pop(cx)).await
+        let mut ticket = self.cell.desk.outlet.ticket();
+        poll_fn(|cx| ticket.poll_pop(cx)).await
     }
 
     /// The next value if it is there already.

@@ -39,8 +39,96 @@ struct Queue<T> {
 #[derive(Debug)]
 struct More<T> {
     values: VecDeque<T>,
-    readers: Vec<Waker>,
-    writers: Vec<Waker>,
+    /// So many were given out.
+    tickets: u64,
+    readers: Wakers,
+    writers: Wakers,
+}
+
+/// By the tickets of those who wait.
+type Wakers = Vec<(u64, Waker)>;
+
+/// Waits at an outlet, to read or to write; dropped, it leaves nothing there.
+#[derive(Debug)]
+pub(crate) struct Ticket<'a, T> {
+    outlet: &'a Outlet<T>,
+    /// None as long as it never waited.
+    number: Option<u64>,
+}
+
+impl<T> Ticket<'_, T> {
+    /// The oldest value, or `None` when the ward has ended and nothing is left.
+    pub(crate) fn poll_pop(&mut self, cx: &Context<'_>) -> Poll<Option<T>> {
+        // Cloned, and the one before dropped, with no lock held: a waker is foreign code.
+        let waker = cx.waker().clone();
+        let mut queue = self.outlet.0.lock();
+        let value = queue.more.as_mut().and_then(|more| more.values.pop_front());
+        if value.is_none() && !queue.ended {
+            let more = queue.more();
+            let before = note(
+                &mut self.number,
+                &mut more.tickets,
+                &mut more.readers,
+                waker,
+            );
+            drop(queue);
+            drop(before);
+            return Poll::Pending;
+        }
+        let writers = queue.take_writers();
+        drop(queue);
+        wake(writers);
+        Poll::Ready(value)
+    }
+
+    /// As [`Outlet::push`], and leaves the waker of `cx` to be called when there is room.
+    pub(crate) fn poll_push(
+        &mut self,
+        generation: u32,
+        value: T,
+        cx: &Context<'_>,
+    ) -> Result<(), (T, Refusal)> {
+        let waker = cx.waker().clone();
+        let mut before = None;
+        let number = &mut self.number;
+        self.outlet.push_or(generation, value, |more| {
+            before = note(number, &mut more.tickets, &mut more.writers, waker);
+        })
+    }
+}
+
+/// Leaves a waker once for a ticket, so that a task that polls again and again does not pile up; the one that was there.
+fn note(
+    number: &mut Option<u64>,
+    tickets: &mut u64,
+    wakers: &mut Wakers,
+    waker: Waker,
+) -> Option<Waker> {
+    let number = *number.get_or_insert_with(|| {
+        *tickets += 1;
+        *tickets
+    });
+    if let Some((_, known)) = wakers.iter_mut().find(|(known, _)| *known == number) {
+        return Some(std::mem::replace(known, waker));
+    }
+    wakers.push((number, waker));
+    None
+}
+
+impl<T> Drop for Ticket<'_, T> {
+    fn drop(&mut self) {
+        let Some(number) = self.number else { return };
+        let mut queue = self.outlet.0.lock();
+        let Some(more) = &mut queue.more else { return };
+        let mut left = None;
+        for wakers in [&mut more.readers, &mut more.writers] {
+            if let Some(at) = wakers.iter().position(|(known, _)| *known == number) {
+                left = Some(wakers.swap_remove(at));
+            }
+        }
+        drop(queue);
+        drop(left);
+    }
 }
 
 impl<T> Queue<T> {
@@ -48,13 +136,14 @@ impl<T> Queue<T> {
         self.more.get_or_insert_with(|| {
             Box::new(More {
                 values: VecDeque::new(),
+                tickets: 0,
                 readers: Vec::new(),
                 writers: Vec::new(),
             })
         })
     }
 
-    fn take_writers(&mut self) -> Vec<Waker> {
+    fn take_writers(&mut self) -> Wakers {
         let more = self.more.as_mut();
         more.map_or_else(Vec::new, |more| std::mem::take(&mut more.writers))
     }
@@ -146,21 +235,19 @@ impl<T> Outlet<T> {
         self.push_or(generation, value, |_| ())
     }
 
-    /// As [`push`](Self::push), and leaves the waker of `cx` to be called when there is room.
-    pub(crate) fn poll_push(
-        &self,
-        generation: u32,
-        value: T,
-        cx: &Context<'_>,
-    ) -> Result<(), (T, Refusal)> {
-        self.push_or(generation, value, |writers| note(writers, cx.waker()))
+    /// To wait at it.
+    pub(crate) fn ticket(&self) -> Ticket<'_, T> {
+        Ticket {
+            outlet: self,
+            number: None,
+        }
     }
 
     fn push_or(
         &self,
         generation: u32,
         value: T,
-        full: impl FnOnce(&mut Vec<Waker>),
+        full: impl FnOnce(&mut More<T>),
     ) -> Result<(), (T, Refusal)> {
         let mut queue = self.0.lock();
         if queue.within != generation {
@@ -172,7 +259,7 @@ impl<T> Outlet<T> {
         let depth = queue.depth as usize;
         let more = queue.more();
         if more.values.len() >= depth {
-            full(&mut more.writers);
+            full(more);
             return Err((value, Refusal::Full));
         }
         more.values.push_back(value);
@@ -191,34 +278,10 @@ impl<T> Outlet<T> {
         wake(writers);
         Some(value)
     }
-
-    /// The oldest value, or `None` when the ward has ended and nothing is left.
-    pub(crate) fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<T>> {
-        let mut queue = self.0.lock();
-        let value = queue.more.as_mut().and_then(|more| more.values.pop_front());
-        let Some(value) = value else {
-            if queue.ended {
-                return Poll::Ready(None);
-            }
-            note(&mut queue.more().readers, cx.waker());
-            return Poll::Pending;
-        };
-        let writers = queue.take_writers();
-        drop(queue);
-        wake(writers);
-        Poll::Ready(Some(value))
-    }
 }
 
-/// Leaves a waker once, so that a task that polls again and again does not pile up.
-fn note(wakers: &mut Vec<Waker>, waker: &Waker) {
-    if !wakers.iter().any(|known| known.will_wake(waker)) {
-        wakers.push(waker.clone());
-    }
-}
-
-fn wake(wakers: Vec<Waker>) {
-    for waker in wakers {
+fn wake(wakers: Wakers) {
+    for (_, waker) in wakers {
         waker.wake();
     }
 }

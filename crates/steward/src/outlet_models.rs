@@ -63,7 +63,10 @@ fn pop_wakes() {
                 outlet.end();
             })
         };
-        let next = || block_on(poll_fn(|cx| outlet.poll_pop(cx)));
+        let next = || {
+            let mut ticket = outlet.ticket();
+            block_on(poll_fn(|cx| ticket.poll_pop(cx)))
+        };
         assert_eq!(next(), Some(7));
         assert_eq!(next(), None);
         ward.join().unwrap();
@@ -80,7 +83,8 @@ fn push_waits() {
         let writer = {
             let outlet = Arc::clone(&outlet);
             thread::spawn(move || {
-                block_on(poll_fn(|cx| match outlet.poll_push(1, 2, cx) {
+                let mut ticket = outlet.ticket();
+                block_on(poll_fn(|cx| match ticket.poll_push(1, 2, cx) {
                     Err((_, Refusal::Full)) => Poll::Pending,
                     other => Poll::Ready(other.is_ok()),
                 }))
@@ -109,7 +113,8 @@ fn push_abandoned() {
             let outlet = Arc::clone(&outlet);
             thread::spawn(move || outlet.detach())
         };
-        let refused = block_on(poll_fn(|cx| match outlet.poll_push(1, 2, cx) {
+        let mut ticket = outlet.ticket();
+        let refused = block_on(poll_fn(|cx| match ticket.poll_push(1, 2, cx) {
             Err((_, Refusal::Full)) => Poll::Pending,
             other => Poll::Ready(other),
         }));

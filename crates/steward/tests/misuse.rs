@@ -3,7 +3,10 @@
 
 mod support;
 
-use std::future::pending;
+use std::future::{Future, pending};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use evenkeel_cancel::Cause;
@@ -236,4 +239,37 @@ async fn a_capture_that_panics_keeps_nobody_from_being_told() {
     let shutdown = steward.shutdown(10 * S).await;
     assert_eq!(shutdown.finished.len(), 2, "{shutdown}");
     assert!(matches!(polite.ended().await, Reason::Stopped));
+}
+
+/// Ten thousand readers that gave up have left nothing behind: the one that stays is woken, and no other.
+#[tokio::test(start_paused = true)]
+async fn readers_that_gave_up_are_forgotten() {
+    struct Counts(AtomicU32);
+    impl Wake for Counts {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let steward = steward();
+    let ward = steward.child("w", |ctx: Ctx<u32>| async move {
+        sleep(S).await;
+        ctx.publish(7).await?;
+        pending::<()>().await;
+        Ok::<_, BoxError>(())
+    });
+    let ward = ward.unwatched().start().unwrap();
+    let woken = Arc::new(Counts(AtomicU32::new(0)));
+    for _ in 0..10_000 {
+        // Each a task of its own, as far as the queue can tell.
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut next = Box::pin(ward.next());
+        assert!(
+            next.as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+    }
+    assert_eq!(Arc::strong_count(&woken), 1, "no waker is left");
+    assert_eq!(ward.next().await, Some(7));
+    assert_eq!(woken.0.load(Ordering::Relaxed), 0);
 }
