@@ -169,7 +169,7 @@ impl Drop for Keep {
 /// The time of a silence is what the monitor has witnessed: it looks twelve times a timeout, and each look counts once,
 /// however long ago the last one was. One that comes late by more than a twelfth counts for nothing, nor does the one
 /// after it. So a stopped process, a suspended machine or a starved runtime holds no silence against the workers, and a hang is
-/// found all the same. While it is as late as that it says so, as [`Stalled`](Health::Stalled) under
+/// found all the same, once the monitor runs in time again. While it is as late as that it says so, as [`Stalled`](Health::Stalled) under
 /// [`PulseId::MONITOR`].
 ///
 /// Cheap to clone. The task ends when the last [`Monitor`], [`Class`] and [`Changes`] of it are gone.
@@ -242,7 +242,8 @@ impl Monitor {
     ///
     /// A task of the monitor beats on that runtime. While it is not heard, the runtime has no time for anybody, and
     /// nobody of the class is accused of it: the one alarm is for the pulse named `runtime`, and says
-    /// [`Starved`](Health::Starved). With a monitor on the same runtime none of this is needed, for it is late then
+    /// [`Starved`](Health::Starved). One that is late again and again by more than a twelfth of the timeout is not starved yet, and a
+    /// silence there takes longer to be found. With a monitor on the same runtime none of this is needed, for it is late then
     /// itself.
     ///
     /// # Errors

@@ -207,6 +207,11 @@ impl<const W: usize, const N: usize> Planes<W, N> {
     pub(crate) fn poll(&self, place: Place, wakers: bool) -> bool {
         let (w, i) = Self::at(place.slot);
         let (mark, polling) = (&self.marks[w][i], place.mark(POLLING));
+        // ORDERING: Relaxed: it publishes nothing. Within a poll the mark is left alone: the wake-up in it is the outer one's (model
+        // `nested_poll`).
+        if mark.load(Ordering::Relaxed) & POLLING != 0 {
+            return true;
+        }
         // ORDERING: Relaxed: it publishes nothing. Where wakers exchange, a swap, since loom cannot order their exchange
         // with a store; the holder alone changes the mark otherwise.
         let before = if wakers {

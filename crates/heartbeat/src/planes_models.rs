@@ -217,3 +217,24 @@ fn woken_polled() {
         assert_eq!(planes.health(first, 5), Health::Starved, "wake-up lost");
     });
 }
+
+/// A wake-up within a poll outlasts the poll of another future inside of that.
+#[test]
+fn nested_poll() {
+    model("nested_poll", None, || {
+        let (planes, first, _) = two(5);
+        assert!(!planes.poll(first, true));
+        let waker = thread::spawn({
+            let planes = Arc::clone(&planes);
+            move || planes.wake(first, true)
+        });
+        assert!(planes.poll(first, true), "it is within the other");
+        planes.polled(first, true);
+        waker.join().unwrap();
+        assert_eq!(
+            planes.health(first, 5),
+            Health::Starved,
+            "a wake-up is lost"
+        );
+    });
+}

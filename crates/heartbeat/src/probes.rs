@@ -60,7 +60,7 @@ struct Named {
 }
 
 impl Probes {
-    /// Answers for pulses of `monitor`, none so far.
+    /// Answers for pulses of `monitor`, none so far: name them before the first probe is served, which passes without any.
     #[must_use]
     pub fn new(monitor: &Monitor) -> Self {
         Self {

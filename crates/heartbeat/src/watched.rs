@@ -14,7 +14,7 @@ use crate::{Every, Health, Heartbeat, PulseId};
 /// A pulse that a [`Monitor`](crate::Monitor) watches, made by [`Class::register`](crate::Class::register).
 ///
 /// Dropping it, on return, on cancellation or in a panic, closes the pulse at once. To beat from several tasks share it
-/// in an `Arc`: it closes with the last of them.
+/// in an `Arc`: it closes with the last of them. It does not keep its monitor: without that nobody looks, and it is what it was.
 #[must_use = "a pulse closes when it is dropped"]
 pub struct Watched {
     cell: Cell,

@@ -22,7 +22,8 @@ pub trait BeatFuture: Future + Sized {
     /// A future that is silent inside one poll is [`Hung`](crate::Health::Hung). One that waits for long without being
     /// polled is silent too; if its wait is no fault, let it beat [meanwhile](crate::Every::during).
     ///
-    /// Takes the [`Watched`] itself, a reference to it, or an `Arc`. Allocates nothing.
+    /// Takes the [`Watched`] itself, a reference to it, or an `Arc`; an awaited [`Pulse`](crate::Pulse) is none. Give each of several
+    /// futures that run at once a pulse of its own, or a hang in one may be called a silence. Allocates nothing.
     fn beat_on_poll<W: Borrow<Watched>>(self, pulse: W) -> BeatOnPoll<Self, W> {
         BeatOnPoll {
             pulse,
@@ -113,7 +114,12 @@ impl<F: Future, W: Borrow<Watched>> Future for BeatOnPoll<F, W> {
             Some(woken) => {
                 woken.rearm(cx.waker());
                 let waker = Waker::from(Arc::clone(woken));
-                this.future.poll(&mut Context::from_waker(&waker))
+                let polled = this.future.poll(&mut Context::from_waker(&waker));
+                if polled.is_ready() {
+                    // It is not to be polled again, whoever wakes it late.
+                    woken.disarm();
+                }
+                polled
             }
         }
     }
