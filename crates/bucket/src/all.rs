@@ -156,7 +156,7 @@ impl All {
     ///
     /// # Errors
     ///
-    /// As [`Bucket::try_acquire`], for the most restrictive of the buckets that refuse.
+    /// As [`Bucket::try_acquire`], for the most restrictive of the buckets that refuse; the time is that until all have enough.
     pub fn try_acquire(&self, n: u64) -> Result<Grant, Denied> {
         self.set().try_acquire(n)
     }
@@ -164,7 +164,9 @@ impl All {
     /// Takes `n` tokens from each bucket at once, waiting in line for them, until `by` at the latest.
     ///
     /// It waits at the buckets that hold it up, by one order of arrival for all of them; the others stay open to
-    /// everybody meanwhile.
+    /// everybody meanwhile. One that has held it up stays closed to later ones until it is served or gives up, even if it has
+    /// enough long before another has: else those who take from the one alone could keep it waiting for ever. Where that is
+    /// too long, give it a deadline.
     ///
     /// # Errors
     ///

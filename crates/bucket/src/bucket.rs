@@ -164,7 +164,11 @@ impl Bucket {
     ///
     /// First come, first served, however much each asks for. Who waits holds nothing until it is granted, so who gives up
     /// or is forgotten wastes nothing and holds up nobody for longer than a few milliseconds after it would have been its
-    /// turn.
+    /// turn: whoever waits behind it, or is refused by a try because of it, passes over it. The same goes for a future that
+    /// is kept and not polled; polled again it finds its turn.
+    ///
+    /// Only where the line moves up early, by a refund or since somebody gave up, and the first two in it are forgotten, the
+    /// rest may come as late as it would have without that.
     ///
     /// # Errors
     ///
@@ -189,7 +193,9 @@ impl Bucket {
         self.gate.refund(n, time::now());
     }
 
-    /// Another rate from now on, for all handles of this bucket. What it holds stays; everybody in line plans anew.
+    /// Another rate from now on, for all handles of this bucket. What it holds stays; everybody in line plans anew. One that
+    /// was unlimited is full. Each in line looks at those before it, so in a line of n that is n²/2 glances: with tens of
+    /// thousands it takes seconds.
     ///
     /// At rate zero those in line stay there and are served when the rate is raised; but whoever has a deadline is refused
     /// as [`DeadlineTooSoon`](crate::Refusal::DeadlineTooSoon), as at any rate that has become too low for it.

@@ -91,7 +91,7 @@ impl Counter {
         }
     }
 
-    /// The plan as it is now, mixed if it changes meanwhile: whoever uses it checks the word afterwards.
+    /// The plan as it is now, mixed if it changes meanwhile: then the word no longer [stands](Self::stands).
     #[inline]
     fn plan(&self) -> Plan {
         Plan {
@@ -109,19 +109,21 @@ impl Counter {
         }
     }
 
-    /// An unlocked word and the plan in force with it; `None` if it is locked.
+    /// An unlocked word and the plan in force with it; `None` if it is locked, or changed meanwhile. Of a plan that is
+    /// mixed nothing is reckoned, not even in vain: its parts overflow together.
     #[inline]
     fn glance(&self) -> Option<(u64, Plan)> {
         // ORDERING: Acquire, with the Release of whoever stored this word: the plan read next is no older than it.
         // Model `replan_take`.
         let word = self.word.load(Acquire);
         if word & LOCK == 0 {
-            return Some((word, self.plan()));
+            let plan = self.plan();
+            return self.stands(word).then_some((word, plan));
         }
         None
     }
 
-    /// The same, when it is no longer locked.
+    /// The same, as soon as it can be had.
     #[inline]
     pub(crate) fn read(&self) -> (u64, Plan) {
         let mut wait = Wait::default();
@@ -135,7 +137,7 @@ impl Counter {
 
     /// Whether `word` still stands, hence whether the plan read after it was whole.
     #[inline]
-    pub(crate) fn stands(&self, word: u64) -> bool {
+    fn stands(&self, word: u64) -> bool {
         // ORDERING: Relaxed. `plan` was read with Acquire, so a new part of it makes the lock that preceded it visible here.
         self.word.load(Relaxed) == word
     }
@@ -144,11 +146,10 @@ impl Counter {
     pub(crate) fn look(&self, now: u64) -> (u64, Plan) {
         loop {
             let (word, plan) = self.read();
-            if plan.over(now) {
-                self.restart(now);
-            } else if self.stands(word) {
+            if !plan.over(now) {
                 return (word >> FLAGS, plan);
             }
+            self.restart(now);
         }
     }
 
@@ -195,7 +196,7 @@ impl Counter {
                 let taken = next == word || self.swap(word, next);
                 taken.then(|| Ok(verdict.granted(&plan, ask)))
             }
-            Err(short) => self.stands(word).then_some(Err(short)),
+            Err(short) => Some(Err(short)),
         }
     }
 
@@ -207,8 +208,8 @@ impl Counter {
             let n = ask.n.min(there.unwrap_or(ask.n).max(1));
             match self.take(&Ask { n, ..*ask }) {
                 Ok(granted) => return Ok((n, granted)),
-                // Somebody took from it in between.
-                Err(Short::Until(_) | Short::Never) if n > 1 => {}
+                // Somebody took from it in between, or made it shallower.
+                Err(Short::Until(_) | Short::Never | Short::TooDeep) if n > 1 => {}
                 Err(short) => return Err(short),
             }
         }
@@ -366,8 +367,14 @@ impl Counter {
             .min(old.scale.cap);
         // What waiters were granted ahead of a stale clock is still owed.
         let owed = spent.saturating_sub(old.base.saturating_add(made));
-        let level = scale.convert(level, &old.scale);
-        let owed = scale.convert(owed, &old.scale);
+        let (level, owed) = match old.scale.cost {
+            // Nothing was counted, so nothing is missing.
+            0 => (scale.cap, 0),
+            _ => (
+                scale.convert(level, &old.scale),
+                scale.convert(owed, &old.scale),
+            ),
+        };
         // ORDERING: Relaxed; the `lock` before it synchronises with the refund that noted it. Model `refund_replan`.
         let highest = self.high.load(Relaxed).max(spent);
         let low = highest.max(old.base) > TOP || now - old.origin > HORIZON;

@@ -182,3 +182,29 @@ fn all_all_take() {
         assert_eq!([tokens(&set[0]), tokens(&set[1])], [0, 0]);
     });
 }
+
+/// A plan of both, of whole ticks and of powers of two, would overflow.
+#[test]
+fn replan_scales() {
+    const NOW: u64 = 1 << 30;
+    model("replan_scales", None, || {
+        let bucket = Arc::new(counter(1_000_000_000, 4));
+        let other = Arc::clone(&bucket);
+        let other = thread::spawn(move || other.take(&Ask::now(1, NOW)).is_ok());
+        let rate = Rate::per(999_999_999, Duration::from_secs(1));
+        bucket.replan(Scale::new(rate, 4), NOW);
+        assert!(other.join().unwrap(), "enough before and after");
+    });
+}
+
+#[test]
+fn replan_take_up_to() {
+    model("replan_take_up_to", None, || {
+        let bucket = Arc::new(counter(1, 4));
+        let other = Arc::clone(&bucket);
+        let other = thread::spawn(move || other.take_up_to(&Ask::now(4, 0)).map(|(n, _)| n));
+        bucket.replan(scale(1, 2), 0);
+        let taken = other.join().unwrap();
+        assert!(taken.is_ok(), "there were two all the time: {taken:?}");
+    });
+}

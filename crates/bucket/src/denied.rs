@@ -5,7 +5,9 @@ use std::time::Duration;
 
 /// What a limiter granted: a record of it, no guard. Dropping it gives nothing back; what turns out not to be needed goes back by
 /// [`refund`](crate::Bucket::refund).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// Two are equal if they tell the same.
+#[derive(Clone, Copy)]
 pub struct Grant {
     n: u64,
     left: u64,
@@ -36,8 +38,25 @@ impl Grant {
     }
 }
 
+impl PartialEq for Grant {
+    fn eq(&self, other: &Self) -> bool {
+        (self.n, self.remaining()) == (other.n, other.remaining())
+    }
+}
+
+impl Eq for Grant {}
+
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant")
+            .field("tokens", &self.n)
+            .field("remaining", &self.remaining())
+            .finish()
+    }
+}
+
 /// A refusal: nothing was taken anywhere.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("limit {by}: {}", self.refusal())]
 pub struct Denied {
     by: Name,
@@ -131,6 +150,16 @@ impl Denied {
             }
             _ => None,
         }
+    }
+}
+
+impl fmt::Debug for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Denied")
+            .field("by", &self.by())
+            .field("refusal", &self.refusal())
+            .field("retry_after", &self.retry_after())
+            .finish()
     }
 }
 

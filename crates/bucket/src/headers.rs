@@ -53,10 +53,16 @@ const SECOND: u128 = 1_000_000_000;
 #[derive(Clone, Debug, Default)]
 pub struct Quotas(Vec<Quota>);
 
+/// What is limited: a bucket, by its id, or that of a key, by the id of the table and the key's hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Id {
+    Bucket(u64),
+    Key(u64, u64),
+}
+
 #[derive(Clone, Debug)]
 struct Quota {
-    /// Of the bucket; `None` for a key without a handle.
-    id: Option<u64>,
+    id: Id,
     name: Name,
     limit: Limit,
     level: Level,
@@ -72,23 +78,26 @@ impl Quotas {
         limits.parts(&mut parts);
         let now = time::now();
         let quotas = parts.into_iter().map(|part| {
-            let (gate, name) = (part.0, part.1);
-            Quota::new(Some(gate.id), name, gate.limit(), gate.level(now))
+            let (gate, name, key) = (part.0, part.1, part.2);
+            let own = key.and_then(|key| key.place());
+            let id = own.map_or(Id::Bucket(gate.id), |(table, hash)| Id::Key(table, hash));
+            Quota::new(id, name, gate.limit(), gate.level(now))
         });
         let mut quotas: Vec<_> = quotas.collect();
         quotas.sort_by_key(|quota| (quota.limit.rate, quota.limit.depth));
         Self::default().extended(quotas)
     }
 
-    /// The limit of `key`, which gets no place in the table by it.
+    /// The limit of `key`, which gets no place in the table by it; see [`Keyed::peek`].
     #[must_use]
     pub fn of_key<K: Hash + ?Sized, S: BuildHasher>(keyed: &Keyed<K, S>, key: &K) -> Self {
         let (name, limit) = (keyed.name.clone(), keyed.table.limit());
-        let quota = Quota::new(None, name, limit, keyed.peek(key));
+        let id = Id::Key(keyed.table.id(), keyed.hash(key));
+        let quota = Quota::new(id, name, limit, keyed.peek(key));
         Self::default().extended([quota])
     }
 
-    /// These and `others`; a bucket that is among both is told once.
+    /// These and `others`; a bucket that is among both, or a key, is told once.
     #[must_use]
     pub fn and(self, others: Self) -> Self {
         self.extended(others.0)
@@ -106,7 +115,7 @@ impl Quotas {
 
     fn extended(mut self, quotas: impl IntoIterator<Item = Quota>) -> Self {
         for quota in quotas {
-            let known = quota.id.is_some() && self.0.iter().any(|known| known.id == quota.id);
+            let known = self.0.iter().any(|known| known.id == quota.id);
             if !known && !quota.limit.rate.is_unlimited() {
                 self.0.push(quota);
             }
@@ -159,7 +168,7 @@ impl Quotas {
 }
 
 impl Quota {
-    fn new(id: Option<u64>, name: Name, limit: Limit, level: Level) -> Self {
+    fn new(id: Id, name: Name, limit: Limit, level: Level) -> Self {
         Self {
             id,
             name,

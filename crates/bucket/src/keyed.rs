@@ -77,7 +77,8 @@ pub enum Overflow {
     #[default]
     Evict,
     /// It takes from one bucket of the same rate and depth that all such keys have in common. No key exceeds its limit, but for
-    /// a depth when it gets a place of its own.
+    /// a depth when it gets a place of its own. A [`Key`] that was made meanwhile stays with the common bucket as long as it
+    /// lives, so it is not to be kept.
     Share,
 }
 
@@ -170,6 +171,9 @@ impl<K: Hash + ?Sized, S: BuildHasher> Keyed<K, S> {
     }
 
     /// What the bucket of `key` holds now; takes nothing, and needs no place.
+    ///
+    /// A key without a place has a full bucket, and that is what is told of it, also while the table is so full that the key
+    /// would find no place: then a take goes by the [`Overflow`], and may be refused.
     #[must_use]
     pub fn peek(&self, key: &K) -> Level {
         self.table.level(self.hash(key), time::now)
@@ -191,7 +195,7 @@ impl<K: Hash + ?Sized, S: BuildHasher> Keyed<K, S> {
         })))
     }
 
-    fn hash(&self, key: &K) -> u64 {
+    pub(crate) fn hash(&self, key: &K) -> u64 {
         self.hasher.hash_one(key)
     }
 
@@ -267,6 +271,13 @@ impl<K: ?Sized, S> fmt::Debug for Keyed<K, S> {
 impl Key {
     pub(crate) fn bucket(&self) -> &Bucket {
         &self.0.bucket
+    }
+
+    /// The table in which the key has a place of its own, and its hash.
+    #[cfg(feature = "headers")]
+    pub(crate) fn place(&self) -> Option<(u64, u64)> {
+        let pinned = self.0.pinned.as_ref();
+        pinned.map(|(table, hash)| (table.id(), *hash))
     }
 }
 

@@ -13,7 +13,12 @@
 //!   which all before it should have been served; so a chain of wake-ups that ends at a waiter nobody polls any more
 //!   goes on. The one whose timer fires calls a head that has been due for `GRACE`, since that one's timer may not have
 //!   been kept up, and passes over a head that has not come for so long after it was called. Who was passed over finds
-//!   itself without a place when it is polled again, and takes it again by its old ticket.
+//!   itself without a place when it is polled again, and takes it again by its old ticket. A try that is refused because
+//!   of the line does the same, since it may be that nobody else comes any more.
+//! - Where the line moves up earlier than those timers say, by a refund or since somebody gave up, the second is woken
+//!   besides the head, and sets its own by the head's. If both are forgotten, the rest comes by its old timers.
+//! - The timer is that of the lines in which the waiter stands, no other: what happens at a gate in whose line it does not
+//!   stand does not wake it, so it must not wait for that gate.
 
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -31,6 +36,9 @@ pub(crate) const LATE: u64 = 3_000_000;
 
 /// A head that has been due for so long without taking is called, and passed over if it does not come for as long again.
 pub(crate) const GRACE: u64 = 3_000_000;
+
+/// Behind every ticket.
+const END: u64 = u64::MAX;
 
 /// A counter and its line.
 #[derive(Debug)]
@@ -84,6 +92,12 @@ struct Place {
     called: bool,
 }
 
+/// What is due then is not had before the head has come; `None` if only a wake-up brings that one.
+pub(crate) fn after_head(due: u64, head: Option<u64>) -> Option<u64> {
+    let due = due.max(head.unwrap_or(0));
+    (due != u64::MAX).then_some(due)
+}
+
 impl Counted for Arc<Gate> {
     fn counter(&self) -> &Counter {
         &self.counter
@@ -131,10 +145,16 @@ impl Gate {
         after.run();
     }
 
-    /// When `n` tokens would be had from the end of the line; `None`: never.
+    /// When `n` tokens would be had from the end of the line, without those whose time was up; `None`: never.
     pub(crate) fn estimate(&self, n: u64, now: u64) -> Option<u64> {
-        let total = self.line.lock().total;
-        self.due_after(total, n, now)
+        let mut after = After::default();
+        let mut line = self.line.lock();
+        line.is_behind(END, &self.counter, now, &mut after);
+        let (total, head) = (line.total, line.head_until(END));
+        drop(line);
+        after.run();
+        let due = self.due_after(total, n, now)?;
+        after_head(due, head)
     }
 
     pub(crate) fn due_after(&self, ahead: u128, n: u64, now: u64) -> Option<u64> {
@@ -158,13 +178,12 @@ impl Gate {
 
     /// Tells the head of the line that tokens were given back.
     pub(crate) fn tell_refund(&self, now: u64) {
+        let mut after = After::default();
         let mut line = self.line.lock();
         line.refunded = line.refunded.max(now);
-        let head = line.call_head(now);
+        line.call(true, now, &mut after);
         drop(line);
-        if let Some(head) = head {
-            head.wake_by_ref();
-        }
+        after.run();
     }
 
     pub(crate) fn late(&self) -> u64 {
@@ -189,6 +208,14 @@ impl Line {
         Some(Arc::clone(&place.waker))
     }
 
+    /// Calls the head. If the line has moved up early, the second is woken too: its timer is later than it now need be, and
+    /// the head may be forgotten.
+    fn call(&mut self, early: bool, now: u64, after: &mut After) {
+        after.wake.extend(self.call_head(now));
+        let second = self.waiting.values().nth(1).filter(|_| early);
+        after.wake.extend(second.map(|at| Arc::clone(&at.waker)));
+    }
+
     pub(crate) fn ahead_of(&self, ticket: u64) -> u128 {
         match self.waiting.last_key_value() {
             Some((&last, _)) if last < ticket => self.total,
@@ -210,10 +237,15 @@ impl Line {
         self.waiting.get(&ticket).map(|place| place.until)
     }
 
+    /// If there is a head before `ticket`: when it will come.
+    pub(crate) fn head_until(&self, ticket: u64) -> Option<u64> {
+        self.head_before(ticket).map(|(_, head)| head.until)
+    }
+
     /// If there is a head before `ticket`: when its time is up.
     pub(crate) fn patience(&self, ticket: u64) -> Option<u64> {
-        let (_, head) = self.head_before(ticket)?;
-        Some(head.until.saturating_add(GRACE))
+        let until = self.head_until(ticket)?;
+        Some(until.saturating_add(GRACE))
     }
 
     /// Whether somebody stands before `ticket`, after those whose time is up have been called, or passed over.
@@ -288,7 +320,8 @@ impl Line {
         if self.waiting.is_empty() {
             counter.set_queued(false);
         } else if self.head_before(ticket).is_none() {
-            after.wake.extend(self.call_head(now));
+            let early = place.called || place.until > now;
+            self.call(early, now, after);
         }
     }
 }

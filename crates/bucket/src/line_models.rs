@@ -1,20 +1,24 @@
 //! Waiters against whatever makes their turn come: no wake-up may be lost.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use evenkeel_sync::{Arc, block_on, model, thread};
 
 use crate::Rate;
-use crate::line::{Gate, Limit};
+use crate::line::{GRACE, Gate, Limit};
 use crate::plan::Ask;
 use crate::several::take_all;
 use crate::waiter::{Step, Waiter};
 
 /// An empty bucket that refills so slowly that only a refund helps.
 fn empty(id: u64, depth: u32) -> Arc<Gate> {
-    let rate = Rate::every(Duration::from_secs(1));
+    empty_for(id, depth, Duration::from_secs(1))
+}
+
+fn empty_for(id: u64, depth: u32, interval: Duration) -> Arc<Gate> {
+    let rate = Rate::every(interval);
     let gate = Arc::new(Gate::new(id, Limit { rate, depth }, 0));
     assert!(gate.counter.take(&Ask::now(depth.into(), 0)).is_ok());
     gate
@@ -32,6 +36,23 @@ fn wait_at(gates: &[Arc<Gate>], ticket: u64, now: u64) {
         Step::Granted(_) => Poll::Ready(()),
         Step::Wait(_) => Poll::Pending,
         refused => panic!("{refused:?}"),
+    }));
+}
+
+/// Waits with a timer that fires at once if it is set for soon, and never if it is set for later.
+fn wait_for_soon(gates: &[Arc<Gate>], ticket: u64) {
+    let strict: Vec<u32> = (0..).take(gates.len()).collect();
+    let mut waiter = Waiter::new(gates, &strict, ticket, 1);
+    let mut now = 0;
+    block_on(poll_fn(|cx| {
+        loop {
+            match waiter.poll(now, None, cx.waker()) {
+                Step::Granted(_) => return Poll::Ready(()),
+                Step::Wait(Some(until)) if until <= 8 * GRACE => now = until,
+                Step::Wait(_) => return Poll::Pending,
+                refused => panic!("{refused:?}"),
+            }
+        }
     }));
 }
 
@@ -147,5 +168,73 @@ fn wait_all_refund() {
             take_all(&gates, &[0, 1], &ask).is_err(),
             "both were charged"
         );
+    });
+}
+
+/// Nobody polls the head any more, and the refund wakes it: the one behind it comes nevertheless.
+#[test]
+fn refund_forgotten_head() {
+    model("refund_forgotten_head", None, || {
+        let gates = [empty(0, 2)];
+        let mut forgotten = Waiter::new(&gates, &[0], 0, 1);
+        let step = forgotten.poll(0, None, Waker::noop());
+        assert!(matches!(step, Step::Wait(_)));
+        let next = Arc::clone(&gates[0]);
+        let next = thread::spawn(move || wait_for_soon(&[next], 1));
+        gates[0].refund(2, 0);
+        next.join().unwrap();
+    });
+}
+
+/// The same where the head gives up and the one behind it is forgotten.
+#[test]
+fn cancel_before_forgotten() {
+    model("cancel_before_forgotten", None, || {
+        let soon = Duration::from_nanos(GRACE);
+        let gates = [empty_for(0, 9, soon)];
+        let mut head = Waiter::new(&gates, &[0], 0, 9);
+        let mut forgotten = Waiter::new(&gates, &[0], 1, 1);
+        for waiter in [&mut head, &mut forgotten] {
+            let step = waiter.poll(0, None, Waker::noop());
+            assert!(matches!(step, Step::Wait(_)));
+        }
+        let next = Arc::clone(&gates[0]);
+        let next = thread::spawn(move || wait_for_soon(&[next], 2));
+        drop(head);
+        next.join().unwrap();
+    });
+}
+
+/// It stands at the first gate only, so what happens at the second does not wake it: its timer must be for the first.
+#[test]
+fn wait_first_refund_second() {
+    model("wait_first_refund_second", None, || {
+        let gates = [empty_for(0, 1, Duration::from_nanos(GRACE)), empty(1, 1)];
+        let both = gates.clone();
+        let waiter = thread::spawn(move || wait_for_soon(&both, 0));
+        gates[1].refund(1, 0);
+        waiter.join().unwrap();
+    });
+}
+
+/// Nobody polls the head any more, and nobody waits: tries alone open the bucket again.
+#[test]
+fn try_behind_forgotten() {
+    const LATER: u64 = 3_000_000_000;
+    model("try_behind_forgotten", None, || {
+        let gates = [empty(0, 1)];
+        let mut forgotten = Waiter::new(&gates, &[0], 0, 1);
+        let step = forgotten.poll(0, None, Waker::noop());
+        assert!(matches!(step, Step::Wait(_)));
+        let tries = [LATER, LATER + GRACE].map(|now| {
+            let gate = Arc::clone(&gates[0]);
+            thread::spawn(move || gate.estimate(1, now))
+        });
+        for other in tries {
+            other.join().unwrap();
+        }
+        assert!(gates[0].estimate(1, LATER + 2 * GRACE).is_some());
+        let taken = gates[0].counter.take(&Ask::now(1, LATER + 2 * GRACE));
+        assert!(taken.is_ok(), "the forgotten one keeps the bucket closed");
     });
 }

@@ -62,9 +62,11 @@ impl Rate {
         if tokens == 0 {
             return Self::ZERO;
         }
+        // In lowest terms again: equal rates are equal field by field.
+        let common = gcd(tokens, nanos);
         Self {
-            tokens: tokens as u64,
-            nanos: nanos as u64,
+            tokens: (tokens / common) as u64,
+            nanos: (nanos / common) as u64,
         }
     }
 

@@ -114,11 +114,8 @@ impl Scale {
         n.checked_mul(self.cost).filter(|&price| price <= self.cap)
     }
 
-    /// Ticks of another scale in ticks of this one, rounded down, at most this one's `cap`.
+    /// Ticks of another scale that is limited in ticks of this one, rounded down, at most this one's `cap`.
     pub(crate) fn convert(&self, ticks: u64, from: &Self) -> u64 {
-        if from.cost == 0 {
-            return self.cap;
-        }
         let same = u128::from(ticks) * u128::from(self.cost) / u128::from(from.cost);
         u64::try_from(same).map_or(self.cap, |same| same.min(self.cap))
     }

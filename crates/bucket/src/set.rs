@@ -26,11 +26,14 @@ pub(crate) struct Set<'a> {
 /// A refusal in words. Nothing but a deadline makes `Later` of a wait.
 #[inline]
 pub(crate) fn deny(gate: &Gate, name: &Name, short: Short, n: u64, now: u64) -> Denied {
-    let due = match short {
+    later(name, due(gate, short, n, now), now)
+}
+
+fn due(gate: &Gate, short: Short, n: u64, now: u64) -> Option<u64> {
+    match short {
         Short::Queued => gate.estimate(n, now),
         short => short.due(),
-    };
-    later(name, due, now)
+    }
 }
 
 /// Not before `due`; `None`: never.
@@ -55,7 +58,14 @@ impl<'a> Set<'a> {
         let now = time::now();
         take_all(self.gates, self.strict, &Ask::now(n, now))
             .map(|granted| grant(n, granted))
-            .map_err(|(at, short)| deny(&self.gates[at], &self.names[at], short, n, now))
+            .map_err(|(at, short)| {
+                let due = due(&self.gates[at], short, n, now);
+                // The others may have enough later still.
+                let others = self.gates.iter();
+                let others = others.filter_map(|gate| gate.due_after(0, n, now)).max();
+                let due = due.map(|due| due.max(others.unwrap_or(0)));
+                later(&self.names[at], due, now)
+            })
     }
 
     pub(crate) async fn acquire(self, n: u64, by: Option<Instant>) -> Result<Grant, Denied> {

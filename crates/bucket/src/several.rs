@@ -1,6 +1,6 @@
 //! Several counters changed as one.
 
-use crate::counter::{Counter, Wait};
+use crate::counter::Counter;
 use crate::plan::{Ask, Granted, Short};
 
 /// What holds a counter.
@@ -30,18 +30,14 @@ pub(crate) fn take_all<C: Counted>(
     for &place in strict {
         let place = place as usize;
         let counter = set[place].counter();
-        let mut wait = Wait::default();
         loop {
             let (word, plan) = counter.read();
             if plan.over(ask.now) {
                 counter.restart(ask.now);
                 continue;
             }
-            match Counter::judge(word, &plan, ask) {
-                Ok(_) => break,
-                Err(short) if counter.stands(word) => return Err((place, short)),
-                Err(_) => wait.turn(),
-            }
+            Counter::judge(word, &plan, ask).map_err(|short| (place, short))?;
+            break;
         }
     }
     for one in set {

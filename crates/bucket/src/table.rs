@@ -70,6 +70,12 @@ impl Table {
         }
     }
 
+    /// No other table has it.
+    #[cfg(feature = "headers")]
+    pub(crate) fn id(&self) -> u64 {
+        self.shared.id
+    }
+
     pub(crate) fn limit(&self) -> Limit {
         self.limit
     }

@@ -4,7 +4,7 @@ use std::task::Waker;
 
 use evenkeel_sync::{Arc, MutexGuard};
 
-use crate::line::{After, GRACE, Gate, LATE, Line};
+use crate::line::{After, GRACE, Gate, LATE, Line, after_head};
 use crate::plan::{Ask, Granted, Short};
 use crate::several::take_all;
 
@@ -97,8 +97,7 @@ impl<'a> Waiter<'a> {
                     break Step::Refused(place, due.map_or(Short::Queued, Short::Until));
                 }
             }
-            let until = self.timer(&lines, short);
-            self.stand(place, &mut lines, until, &waker, &mut after);
+            let until = self.stand((place, short), &mut lines, &waker, &mut after);
             // The first time round others could still take from this bucket or give back unnoticed.
             if held {
                 break Step::Wait(until);
@@ -164,31 +163,38 @@ impl<'a> Waiter<'a> {
 
     /// The moment at which all lines have come to this waiter, if nobody leaves and nothing is given back.
     fn due(&self, lines: &[MutexGuard<'_, Line>], short: Short) -> Option<u64> {
-        self.latest(lines, short, |gate, ahead| {
-            gate.due_after(ahead, self.n, self.now)
+        self.latest(lines, short, |gate, line| {
+            let due = gate.due_after(line.ahead_of(self.ticket), self.n, self.now)?;
+            after_head(due, line.head_until(self.ticket))
         })
     }
 
-    /// When to come back unasked: where it is next, when there is enough; where others are before it, when these should have
-    /// been served and have had time to say so. Not before a head that does not come may be called or passed over.
+    /// When to come back unasked to the lines in which it stands: where it is next, when there is enough; where others are
+    /// before it, when these should have been served and have had time to say so. Not before a head that does not come may
+    /// be called or passed over.
     fn timer(&self, lines: &[MutexGuard<'_, Line>], short: Short) -> Option<u64> {
-        let turn = self.latest(lines, short, |gate, ahead| {
+        let turn = self.latest(lines, short, |gate, line| {
+            if !line.holds(self.ticket) {
+                return Some(self.now);
+            }
+            let ahead = line.ahead_of(self.ticket);
             if ahead == 0 {
                 return gate.due_after(0, self.n, self.now);
             }
             let served = gate.due_after(ahead, 0, self.now)?;
             Some(served.saturating_add(GRACE))
         });
-        let patience = lines.iter().filter_map(|line| line.patience(self.ticket));
+        let own = lines.iter().filter(|line| line.holds(self.ticket));
+        let patience = own.filter_map(|line| line.patience(self.ticket));
         turn.max(patience.max()).filter(|&until| until != u64::MAX)
     }
 
-    /// The latest of what `when` says of each gate and the tokens that are asked for before this waiter.
+    /// The latest of what `when` says of each gate and its line.
     fn latest(
         &self,
         lines: &[MutexGuard<'_, Line>],
         short: Short,
-        when: impl Fn(&Gate, u128) -> Option<u64>,
+        when: impl Fn(&Gate, &Line) -> Option<u64>,
     ) -> Option<u64> {
         let mut latest = match short {
             Short::Until(due) => due,
@@ -196,26 +202,26 @@ impl<'a> Waiter<'a> {
             Short::Never | Short::TooDeep => return None,
         };
         for (gate, line) in self.gates.iter().zip(lines) {
-            latest = latest.max(when(gate, line.ahead_of(self.ticket))?);
+            latest = latest.max(when(gate, line)?);
         }
         Some(latest)
     }
 
-    /// Takes a place in one more line, and tells all in which it stands when it will come.
+    /// Takes a place in the line that holds it up, and tells all in which it stands when it will come.
     fn stand(
         &mut self,
-        place: usize,
+        (place, short): (usize, Short),
         lines: &mut [MutexGuard<'_, Line>],
-        until: Option<u64>,
         waker: &Arc<Waker>,
         after: &mut After,
-    ) {
+    ) -> Option<u64> {
         self.waited = true;
-        let until = until.unwrap_or(u64::MAX);
         lines[place].enter(self.ticket, self.n, &self.gates[place].counter, waker);
+        let until = self.timer(lines, short);
         for line in lines {
-            line.expect(self.ticket, until, waker, after);
+            line.expect(self.ticket, until.unwrap_or(u64::MAX), waker, after);
         }
+        until
     }
 
     /// The time, for those whom the leaving of this waiter calls.

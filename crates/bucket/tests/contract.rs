@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use evenkeel_bucket::{All, AnyLimiter, Bucket, Limiter, Rate, Refusal};
+use evenkeel_bucket::{All, AnyLimiter, Bucket, Grant, Limiter, Rate, Refusal};
 use tokio::task::yield_now;
 use tokio::time::{Instant, advance, timeout};
 
@@ -351,4 +351,43 @@ async fn a_refund_fills_the_bucket_also_after_weeks() {
     assert_eq!(bucket.peek().tokens, 799);
     bucket.refund(2);
     assert_eq!(bucket.peek().tokens, 800);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_unlimited_is_full_when_it_gets_a_limit() {
+    let bucket = Bucket::new(Rate::UNLIMITED, 10);
+    bucket.try_acquire(1_000_000).unwrap();
+    bucket.set_rate(Rate::every(SECOND));
+    assert_eq!(bucket.peek().tokens, 10);
+    bucket.try_acquire(3).unwrap();
+    bucket.set_rate(Rate::UNLIMITED);
+    bucket.set_rate(Rate::per(2, SECOND));
+    assert_eq!(bucket.peek().tokens, 10);
+    assert!(bucket.try_acquire(10).is_ok());
+    assert!(bucket.try_acquire(1).is_err());
+}
+
+#[test]
+fn what_tells_the_same_is_equal_and_shows_what_it_tells() {
+    let bucket = Bucket::new(Rate::every(SECOND), 2);
+    let grant = bucket.try_acquire(1).unwrap();
+    assert_eq!(grant, Grant::of(1, 1));
+    assert_ne!(grant, Grant::of(1, 2));
+    assert_eq!(format!("{grant:?}"), "Grant { tokens: 1, remaining: 1 }");
+    let denied = bucket.try_acquire(3).unwrap_err();
+    assert_eq!(
+        format!("{denied:?}"),
+        r#"Denied { by: "bucket", refusal: Never, retry_after: None }"#
+    );
+}
+
+#[test]
+fn rates_that_compare_equal_are_equal_also_beyond_584_years() {
+    let nanos = |n: u128| Duration::new((n / 1_000_000_000) as u64, (n % 1_000_000_000) as u32);
+    let rates = [
+        Rate::per(4, nanos((1 << 64) + 3)),
+        Rate::per(1, nanos((1 << 62) + 1)),
+    ];
+    assert!(rates[0].cmp(&rates[1]).is_eq());
+    assert_eq!(rates[0], rates[1]);
 }

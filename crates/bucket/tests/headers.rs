@@ -71,6 +71,10 @@ async fn a_key_is_told_with_and_without_a_handle_and_gets_no_place_by_it() {
     assert_eq!(told(Quotas::of_key(&clients, "ann")), r#""client";r=1;t=1"#);
     let key = clients.key("ann").unwrap();
     assert_eq!(told(Quotas::of(&key)), r#""client";r=1;t=1"#);
+    let both = Quotas::of(&key).and(Quotas::of_key(&clients, "ann"));
+    assert_eq!(told(both), r#""client";r=1;t=1"#, "told once");
+    let others = Quotas::of(&key).and(Quotas::of_key(&clients, "bob"));
+    assert_eq!(told(others), r#""client";r=1;t=1, "client";r=2;t=1"#);
     for stranger in 0..1_000 {
         let stranger = stranger.to_string();
         assert_eq!(
