@@ -60,10 +60,11 @@ impl<'a> Set<'a> {
             .map(|granted| grant(n, granted))
             .map_err(|(at, short)| {
                 let due = due(&self.gates[at], short, n, now);
-                // The others may have enough later still.
-                let others = self.gates.iter();
-                let others = others.filter_map(|gate| gate.due_after(0, n, now)).max();
-                let due = due.map(|due| due.max(others.unwrap_or(0)));
+                // Those before it have enough; those after it were not asked, and may have it later still.
+                let rest = self.strict.iter().map(|&place| place as usize);
+                let rest = rest.skip_while(|&place| place != at).skip(1);
+                let rest = rest.filter_map(|place| self.gates[place].due_after(0, n, now));
+                let due = due.map(|due| rest.fold(due, u64::max));
                 later(&self.names[at], due, now)
             })
     }
