@@ -78,6 +78,8 @@ impl<S, L> Layer<S> for LimiterLayer<L> {
 /// The token is taken by the call, not by readiness: that is the inner service's alone. So a service that is polled until it is ready and then
 /// not called, as those behind a balancer often are, wastes no token, and readiness holds up nobody.
 ///
+/// The inner service is to be `Clone`, and its futures `Send`: each request takes the one that was made ready, and leaves a clone.
+///
 /// What the inner service has set aside for a request in its `poll_ready`, as the permit of a concurrency limit, is held while
 /// the request waits for its token. Put this layer outside of such a one only if its waits are short, or there are none.
 ///

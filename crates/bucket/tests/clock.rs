@@ -1,14 +1,15 @@
 //! Buckets on a clock of one's own, beside those on tokio's.
 #![cfg(all(feature = "clock", not(loom)))]
 
+mod support;
+
 use std::time::Duration;
 
 use evenkeel_bucket::clock::{Clock, Clocked, Manual};
 use evenkeel_bucket::{Bucket, Rate, Refusal};
 use proptest::prelude::*;
+use support::{SECOND, paused};
 use tokio::time::advance;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn it_refills_by_its_own_clock_and_needs_no_runtime() {
@@ -136,12 +137,6 @@ fn script() -> impl Strategy<Value = Vec<Do>> {
         6 => (0..3_000_000_000_u64).prop_map(Do::Pass),
     ];
     prop::collection::vec(step, 1..60)
-}
-
-fn paused(test: impl Future<Output = Result<(), TestCaseError>>) -> Result<(), TestCaseError> {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(test)
 }
 
 proptest! {

@@ -1,39 +1,19 @@
 //! Who waits and is never polled again, and who waits for several buckets: nobody else waits longer for it than they must.
 #![cfg(not(loom))]
 
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+mod support;
+
 use std::time::Duration;
 
-use evenkeel_bucket::{All, Bucket, Denied, Grant, Keyed, Limiter, Rate, Refusal};
+use evenkeel_bucket::{All, Bucket, Keyed, Limiter, Rate, Refusal};
+use support::{Acquiring, MS, SECOND, acquire, empty, poll_once};
 use tokio::time::{Instant, advance, sleep};
 
-const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
-const MS: Duration = Duration::from_millis(1);
-
-type Acquiring = Pin<Box<dyn Future<Output = Result<Grant, Denied>>>>;
-
-fn acquire(bucket: &Bucket, n: u64) -> Acquiring {
-    let bucket = bucket.clone();
-    Box::pin(async move { bucket.acquire(n, None).await })
-}
-
-fn poll_once(waiter: &mut Acquiring) -> Poll<Result<Grant, Denied>> {
-    waiter
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()))
-}
 
 fn forget(mut waiter: Acquiring) {
     assert!(poll_once(&mut waiter).is_pending());
     std::mem::forget(waiter);
-}
-
-fn empty(rate: Rate, depth: u32) -> Bucket {
-    let bucket = Bucket::new(rate, depth);
-    assert!(bucket.try_acquire(depth.into()).is_ok());
-    bucket
 }
 
 /// How long it takes until an attempt succeeds, each 4 ms after the last.

@@ -2,6 +2,7 @@
 #![cfg(all(feature = "headers", not(loom)))]
 
 mod structured;
+mod support;
 
 use std::time::Duration;
 
@@ -9,9 +10,8 @@ use evenkeel_bucket::headers::{Quotas, delay_seconds, refused};
 use evenkeel_bucket::{All, Bucket, Denied, Keyed, Rate, Refusal};
 use proptest::prelude::*;
 use structured::{Item, Value, list};
+use support::{SECOND, paused};
 use tokio::time::advance;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// In seconds, before a part of a tick may be cut off again: a token may then come so much later than was foreseen.
 const DAYS: u64 = 1 << 20;
@@ -166,12 +166,6 @@ fn limit() -> impl Strategy<Value = (Rate, u32)> {
     let depth = prop_oneof![1..10_u32, 1..10_000_u32, any::<u32>()];
     (tokens, nanos, depth)
         .prop_map(|(tokens, nanos, depth)| (Rate::per(tokens, Duration::from_nanos(nanos)), depth))
-}
-
-fn paused(test: impl Future<Output = Result<(), TestCaseError>>) -> Result<(), TestCaseError> {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(test)
 }
 
 proptest! {

@@ -1,16 +1,17 @@
 //! One bucket a key: what a user can count on, on a paused clock.
 #![cfg(not(loom))]
 
+mod support;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
 use evenkeel_bucket::{All, Bucket, Key, Keyed, Limiter, Overflow, Rate, Refusal};
 use proptest::prelude::*;
+use support::{SECOND, paused};
 use tokio::task::yield_now;
 use tokio::time::{Instant, advance};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// A hash that everybody knows: it makes a test the same each time, and a table of one's own vulnerable.
 type Known = BuildHasherDefault<DefaultHasher>;
@@ -323,15 +324,6 @@ async fn compare(acts: Vec<(u64, u64, Act)>) -> Result<u64, TestCaseError> {
         prop_assert_eq!(table.peek(&key), bucket.peek());
     }
     Ok(table.overflowed())
-}
-
-fn paused<R>(test: impl Future<Output = R>) -> R {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    runtime.block_on(test)
 }
 
 proptest! {

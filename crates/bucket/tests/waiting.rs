@@ -1,39 +1,17 @@
 //! The line: who is served, when, and what happens to those who leave it or never come back.
 #![cfg(not(loom))]
 
+mod support;
+
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use evenkeel_bucket::{All, Bucket, Denied, Grant, Rate, Refusal};
+use evenkeel_bucket::{All, Bucket, Rate, Refusal};
 use proptest::prelude::*;
+use support::{MS, SECOND, acquire, empty, poll_once};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, advance};
-
-const SECOND: Duration = Duration::from_secs(1);
-const MS: Duration = Duration::from_millis(1);
-
-type Acquiring = Pin<Box<dyn Future<Output = Result<Grant, Denied>> + Send>>;
-
-fn acquire(bucket: &Bucket, n: u64) -> Acquiring {
-    let bucket = bucket.clone();
-    Box::pin(async move { bucket.acquire(n, None).await })
-}
-
-/// Polled once, as by somebody who never comes back.
-fn poll_once(waiter: &mut Acquiring) -> Poll<Result<Grant, Denied>> {
-    waiter
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()))
-}
-
-fn empty(rate: Rate, depth: u32) -> Bucket {
-    let bucket = Bucket::new(rate, depth);
-    assert!(bucket.try_acquire(depth.into()).is_ok());
-    bucket
-}
 
 /// Waits for `n` and notes `id` when served.
 fn spawn(bucket: &Bucket, n: u64, id: usize, served: &Arc<Mutex<Vec<usize>>>) -> JoinHandle<()> {

@@ -2,25 +2,16 @@
 
 #![cfg(not(loom))]
 
+mod support;
+
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use evenkeel_heartbeat::{Expect, Health, Heartbeat, Monitor, PulseId};
+use support::Random;
 use tokio::time::{Instant, advance, sleep};
-
-/// xorshift64*, after Vigna.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) % bound
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn silence_is_found_in_bounds_however_late_the_scans_are_within_a_period() {

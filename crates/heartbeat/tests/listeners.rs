@@ -2,6 +2,8 @@
 
 #![cfg(not(loom))]
 
+mod support;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,6 +11,7 @@ use std::task::{Context, Wake};
 use std::time::Duration;
 
 use evenkeel_heartbeat::{Changes, Expect, Health, Heartbeat, Monitor, PulseId, Watched};
+use support::runtime;
 use tokio::time::sleep;
 
 const T: Duration = Duration::from_secs(2);
@@ -23,12 +26,6 @@ fn watched() -> (Monitor, Changes, Watched) {
 #[test]
 fn a_runtime_that_shuts_down_ends_the_events() {
     let monitor = Monitor::new();
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap()
-    };
     let first = runtime();
     let mut changes = monitor.changes();
     let class = first.block_on(async { monitor.class(Expect::within(T)).unwrap() });
@@ -116,12 +113,6 @@ async fn a_scan_of_many_pulses_lets_others_run() {
 #[test]
 fn a_monitor_on_a_runtime_that_is_gone_is_closed() {
     let monitor = Monitor::new();
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap()
-    };
     let gone = runtime();
     let handle = gone.handle().clone();
     drop(gone);

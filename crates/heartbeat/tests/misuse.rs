@@ -1,6 +1,8 @@
 //! What a hurried newcomer does.
 #![cfg(not(loom))]
 
+mod support;
+
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -8,15 +10,11 @@ use std::task::{Context, RawWaker, RawWakerVTable, Waker};
 use std::time::Duration;
 
 use evenkeel_heartbeat::{BeatFuture, Expect, Health, Heartbeat, Monitor, PulseId, Watched};
-use tokio::runtime::{Builder, Runtime};
+use support::runtime;
+use tokio::runtime::Builder;
 use tokio::time::{advance, sleep};
 
 const MS: Duration = Duration::from_millis(1);
-
-fn runtime() -> Runtime {
-    let mut builder = Builder::new_current_thread();
-    builder.enable_time().start_paused(true).build().unwrap()
-}
 
 #[tokio::test(start_paused = true)]
 async fn accuracy_is_a_probability() {

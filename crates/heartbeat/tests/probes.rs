@@ -67,6 +67,17 @@ async fn a_successor_takes_the_name() {
     assert_eq!(statuses(&probes), [200, 200, 200]);
 }
 
+/// A future that was woken and is not polled, for so long that it is noticed.
+async fn starved(pulse: &Watched) -> impl Future<Output = ()> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let mut future = Box::pin(told.beat_on_poll(pulse).telling_starved());
+    let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx)));
+    assert!(polled.await.is_pending());
+    tell.send(()).unwrap();
+    sleep(T * 2).await;
+    async { future.await.unwrap() }
+}
+
 #[tokio::test(start_paused = true)]
 async fn starvation_fails_readiness_at_once_and_liveness_after_its_limit() {
     let monitor = Monitor::new();
@@ -76,25 +87,15 @@ async fn starvation_fails_readiness_at_once_and_liveness_after_its_limit() {
         .register("starved");
     let probes = Probes::new(&monitor).starved_limit(T * 5);
     probes.critical("starved", pulse.id());
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let mut future = Box::pin(told.beat_on_poll(&pulse).telling_starved());
-    let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx)));
-    assert!(polled.await.is_pending());
-    tell.send(()).unwrap();
-    sleep(T * 2).await;
+    let future = starved(&pulse).await;
     assert_eq!(pulse.health(), Health::Starved);
     assert_eq!(statuses(&probes), [200, 200, 503]);
     sleep(T * 5).await;
     assert_eq!(statuses(&probes), [200, 503, 503]);
-    future.await.unwrap();
+    future.await;
     pulse.beat();
     assert_eq!(statuses(&probes), [200, 200, 200], "and is forgiven");
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let mut future = Box::pin(told.beat_on_poll(&pulse).telling_starved());
-    let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx)));
-    assert!(polled.await.is_pending());
-    tell.send(()).unwrap();
-    sleep(T * 2).await;
+    let _future = starved(&pulse).await;
     assert_eq!(statuses(&probes), [200, 200, 503], "its time begins anew");
 }
 

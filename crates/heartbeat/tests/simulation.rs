@@ -3,11 +3,14 @@
 
 #![cfg(not(loom))]
 
+mod support;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::time::Duration;
 
 use evenkeel_heartbeat::{Changes, Class, Expect, Health, Heartbeat, Monitor, PulseId, Watched};
+use support::Random;
 use tokio::time::{Instant, advance, sleep_until};
 
 const T: Duration = Duration::from_secs(2);
@@ -16,22 +19,6 @@ const STEP: Duration = Duration::from_millis(10);
 /// Steps in which workers hang and the clock jumps; and more, in which all that hang are found.
 const STEPS: u32 = 1_500;
 const AFTER: u32 = 350;
-
-/// xorshift64*, after Vigna.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) % bound
-    }
-
-    fn millis(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(from + self.below(to - from))
-    }
-}
 
 struct Simulation {
     random: Random,

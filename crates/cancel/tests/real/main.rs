@@ -136,25 +136,32 @@ fn a_thread_waits_for_a_deadline_that_nobody_drives() {
 }
 
 /// A paused clock advances when nothing else is to be done, so a timer that is far away is one that it advances to.
-#[tokio::test(start_paused = true)]
-async fn with_no_deadline_left_a_paused_clock_stands() {
-    let short = Duration::from_millis(5);
-    Token::never()
-        .child_with_timeout(short)
-        .unwrap()
-        .cancelled()
-        .await;
-    let before = tokio::time::Instant::now();
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let other = thread::spawn(move || {
-        thread::sleep(10 * short);
-        tell.send(()).unwrap();
+#[test]
+fn with_no_deadline_left_a_paused_clock_stands() {
+    let (idle, is_idle) = mpsc::channel();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true);
+    builder.on_thread_park(move || {
+        let _ = idle.send(());
     });
-    told.await.unwrap();
-    other.join().unwrap();
-    assert_eq!(before.elapsed(), Duration::ZERO);
-    let next = Token::never().child_with_timeout(short).unwrap();
-    assert_eq!(next.cancelled().await, Cause::Timeout);
+    builder.build().unwrap().block_on(async {
+        let short = Duration::from_millis(5);
+        let first = Token::never().child_with_timeout(short).unwrap();
+        assert_eq!(first.cancelled().await, Cause::Timeout);
+        let before = tokio::time::Instant::now();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        // What it was idle for until now does not count.
+        is_idle.try_iter().for_each(drop);
+        let other = thread::spawn(move || {
+            is_idle.recv_timeout(WATCHDOG).unwrap();
+            tell.send(()).unwrap();
+        });
+        told.await.unwrap();
+        other.join().unwrap();
+        assert_eq!(before.elapsed(), Duration::ZERO);
+        let next = Token::never().child_with_timeout(short).unwrap();
+        assert_eq!(next.cancelled().await, Cause::Timeout);
+    });
 }
 
 #[test]

@@ -6,7 +6,6 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
 
 use crate::house::{Answer, Process, WATCHDOG, connect, gateway, get, reply, say, upstream};
 use crate::{CALM, GATED, gated, in_flight};
@@ -179,11 +178,14 @@ fn a_second_request_that_is_on_its_way_at_a_shutdown_is_answered() {
         client.read_exact(&mut byte).unwrap();
         first.push(byte[0]);
     }
+    let mut idle = connect(at);
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .unwrap();
     client.write_all(b"GET /2 HT").unwrap();
     gateway.signal("-TERM");
     gateway.says("draining");
-    // For longer than a connection without a request is kept.
-    thread::sleep(Duration::from_millis(600));
+    // Until the other one, on which no request is on its way, is closed: for so long one is kept.
+    idle.read_to_end(&mut Vec::new()).unwrap();
     client.write_all(b"TP/1.1\r\nhost: a\r\n\r\n").unwrap();
     let second = Answer::read(client);
     assert_eq!((second.status, &second.body[..]), (200, &b"/2"[..]));

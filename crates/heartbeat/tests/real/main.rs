@@ -345,7 +345,7 @@ fn a_monitor_that_is_blocked_is_called_stalled_from_outside() {
                 .class(Expect::within(Duration::from_millis(40)))
                 .unwrap();
             while monitor.health(PulseId::MONITOR) != Health::Live {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::task::yield_now().await;
             }
             tell.send(()).unwrap();
             let _ = stopped.recv();
