@@ -94,18 +94,20 @@ impl Counter {
     /// The plan as it is now, mixed if it changes meanwhile: then the word no longer [stands](Self::stands).
     #[inline]
     fn plan(&self) -> Plan {
-        // ORDERING: Acquire for each, with the Release stores of `replan`: whoever sees a new part of the plan also sees the
-        // word locked or changed, and tries again. Model `replan_take`.
-        let read = |part: &AtomicU64| part.load(Acquire);
+        // ORDERING: Acquire for each, here and below, with the Release stores of `replan`: whoever sees a new part of the plan
+        // also sees the word locked or changed, and tries again. Model `replan_take`.
+        let (base, origin) = (self.base.load(Acquire), self.origin.load(Acquire));
+        let scale = Scale {
+            // ORDERING: as above.
+            num: self.num.load(Acquire),
+            den: self.den.load(Acquire),
+            cost: self.cost.load(Acquire),
+            cap: self.cap.load(Acquire),
+        };
         Plan {
-            base: read(&self.base),
-            origin: read(&self.origin),
-            scale: Scale {
-                num: read(&self.num),
-                den: read(&self.den),
-                cost: read(&self.cost),
-                cap: read(&self.cap),
-            },
+            base,
+            origin,
+            scale,
             horizon: HORIZON,
         }
     }
